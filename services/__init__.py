@@ -1,0 +1,1 @@
+"""What is deployed: one package a process, and what they share. Never part of the wheel."""
