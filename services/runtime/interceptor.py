@@ -1,0 +1,99 @@
+"""The border of every server: errors become statuses, calls get ids and are timed. The one place where they do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+
+from services.runtime.logs import request_id
+from services.runtime.metrics import rpc_seconds
+from services.runtime.wire import status_details
+from sightline.errors import InternalError, SightlineError
+
+log = logging.getLogger("sightline.rpc")
+
+STATUS = {status.value[0]: status for status in grpc.StatusCode}
+"""The table: the code of an error to the status of the call."""
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+MAX_REQUEST_ID = 128
+
+
+class Border(grpc.aio.ServerInterceptor):
+    """Wraps every method of a server, once."""
+
+    def __init__(self) -> None:
+        self._wrapped: dict[str, Handler | None] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        method = handler_call_details.method
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._wrapped[method] = _wrap(handler, method)
+        return self._wrapped[method]
+
+
+def _wrap(handler: Handler, method: str) -> Handler:
+    methods: Any = handler  # typed for synchronous servers
+    codecs = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
+    if methods.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method), **codecs)
+    if methods.stream_stream:
+        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method), **codecs)
+    return handler  # health.Watch, which is not ours
+
+
+def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+    async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        began = _begin(context)
+        code = "CANCELLED"
+        try:
+            reply = await call(request, context)
+            code = "OK"
+            return reply
+        except Exception as error:
+            code = await _refuse(context, error, method)
+        finally:
+            rpc_seconds.labels(method, code).observe(time.perf_counter() - began)
+
+    return guarded
+
+
+def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+    async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        _begin(context)
+        try:
+            async for reply in call(requests, context):
+                yield reply
+        except Exception as error:
+            await _refuse(context, error, method)
+
+    return guarded
+
+
+def _begin(context: grpc.aio.ServicerContext[Any, Any]) -> float:
+    given = next((value for key, value in context.invocation_metadata() or () if key == "x-request-id"), "")
+    request_id.set(str(given)[:MAX_REQUEST_ID] or secrets.token_hex(8))
+    return time.perf_counter()
+
+
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if not isinstance(error, SightlineError):
+        log.error("%s failed", method, exc_info=error)
+        error = InternalError("an internal error; the log has more under this request id")
+    await context.abort(STATUS[error.code], str(error), (("grpc-status-details-bin", status_details(error)),))
+    raise asyncio.CancelledError  # abort always raises; this tells the type checker

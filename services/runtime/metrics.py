@@ -1,0 +1,32 @@
+"""The metrics that every process has. Those of one service stand where they are counted, by the same naming:
+`sightline_<component>_<what>_<unit>`."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Histogram
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+rpc_seconds = Histogram("sightline_rpc_seconds", "Time to answer a call.", ["method", "code"], buckets=SECONDS)
+
+batch_items = Histogram("sightline_batch_items", "Items in a batch as it leaves its queue.", ["queue"], buckets=SIZES)
+queue_seconds = Histogram(
+    "sightline_queue_seconds", "Time that the oldest item of a batch queued.", ["queue"], buckets=SECONDS
+)
+expired_total = Counter("sightline_expired_total", "Items never run: their deadline had passed.", ["queue"])
+
+
+class QueueMetrics:
+    """Counts what a Batcher does, under the label `queue`; a services.runtime.batcher.Observer."""
+
+    def __init__(self, queue: str) -> None:
+        self._items, self._seconds = batch_items.labels(queue), queue_seconds.labels(queue)
+        self._expired = expired_total.labels(queue)
+
+    def left(self, items: int, weight: int, waited: float) -> None:
+        self._items.observe(items)
+        self._seconds.observe(waited)
+
+    def expired(self) -> None:
+        self._expired.inc()

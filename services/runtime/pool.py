@@ -1,0 +1,227 @@
+"""The replicas of a tier, as their caller sees them: who is there, who is least busy, and who to ask when one fails.
+
+A name is resolved to all its addresses, again and again, and each address has a channel of its own. Every replica is
+probed about once a second by a call that its event loop must answer: one that refuses is down at once, one that falls
+silent after two probes, and whatever was in flight on it fails and is tried again elsewhere within its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+import grpc
+
+from sightline.errors import DeadlineExceeded, SightlineError, Unavailable
+
+log = logging.getLogger("sightline.pool")
+
+MISSES = 2
+"""Probes in a row that must go unanswered before a replica counts as silent."""
+
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # The pool itself decides who is asked again, and a replica that came back must be noticed within a second.
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Without the ping time-out, keepalive never notices a peer that is stopped rather than gone.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class Backend(Protocol):
+    """One replica, behind its own protocol."""
+
+    async def probe(self, timeout: float) -> None:
+        """Asks for a sign of life and remembers what it says; raises a SightlineError where there is none."""
+
+    def fail(self, error: Exception) -> None:
+        """Fails all that is in flight."""
+
+
+B = TypeVar("B", bound=Backend)
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Member(Generic[B]):
+    """One replica of the pool."""
+
+    address: str
+    channel: grpc.aio.Channel
+    backend: B
+    up: bool = False
+    misses: int = 0
+    outstanding: int = 0
+    prompt: asyncio.Event = field(default_factory=asyncio.Event)  # set to probe at once
+    probing: asyncio.Task[None] | None = None
+
+
+class Pool(Generic[B]):
+    """The replicas behind a list of targets.
+
+    Args:
+        targets: `host:port` each; every address of a name is a replica.
+        connect: makes the backend of one channel.
+        interval: seconds between probes, and between resolutions of the names.
+        timeout: seconds that a probe may take.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str],
+        connect: Callable[[grpc.aio.Channel], B],
+        *,
+        name: str,
+        interval: float = 1.0,
+        timeout: float = 1.0,
+    ) -> None:
+        self._targets, self._connect, self._name = targets, connect, name
+        self._interval, self._timeout = interval, timeout
+        self._members: dict[str, Member[B]] = {}
+        self._resolving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Resolves the names and probes every replica once."""
+        await self._resolve()
+        await asyncio.gather(*(self._probe(member) for member in self._members.values()))
+        self._resolving = asyncio.create_task(self._keep_resolving())
+
+    async def close(self) -> None:
+        """Closes all channels."""
+        if self._resolving:
+            self._resolving.cancel()
+        await asyncio.gather(*(self._remove(member) for member in list(self._members.values())))
+
+    @property
+    def members(self) -> Collection[Member[B]]:
+        """All replicas known, whether up or down."""
+        return self._members.values()
+
+    def up(self) -> list[B]:
+        """The backends that are up."""
+        return [member.backend for member in self._members.values() if member.up]
+
+    async def call(
+        self,
+        ask: Callable[[B, float], Awaitable[T]],
+        *,
+        deadline: float,
+        where: Callable[[B], bool] = lambda _: True,
+    ) -> T:
+        """Asks the least busy replica, and the next where it fails.
+
+        While another is left to ask, a replica has half of the remaining time, so that one that hangs cannot use up
+        the deadline.
+
+        Args:
+            ask: asks a backend, with a deadline of its own in `loop.time()` seconds.
+            deadline: of the whole call.
+            where: which backends can answer.
+
+        Raises:
+            Unavailable: none can, or all that could failed.
+            DeadlineExceeded: the deadline passed.
+            SightlineError: whatever else a replica answered; that is not tried again.
+        """
+        loop = asyncio.get_running_loop()
+        tried: set[Member[B]] = set()
+        last: SightlineError = Unavailable(f"no {self._name} is up", reason=f"NO_{self._name.upper()}")
+        while candidates := [m for m in self._members.values() if m.up and m not in tried and where(m.backend)]:
+            member = min(candidates, key=lambda m: (m.outstanding, random.random()))
+            now = loop.time()
+            limit = deadline if len(candidates) == 1 else now + (deadline - now) / 2
+            member.outstanding += 1
+            try:
+                return await ask(member.backend, limit)
+            except Unavailable as error:
+                last = error
+                member.prompt.set()
+            except DeadlineExceeded as error:
+                if limit == deadline or loop.time() >= deadline:
+                    raise
+                last = error
+                member.prompt.set()
+            finally:
+                member.outstanding -= 1
+            tried.add(member)
+        raise last
+
+    async def _keep_resolving(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._resolve()
+
+    async def _resolve(self) -> None:
+        found: set[str] = set()
+        for target in self._targets:
+            host, _, port = target.rpartition(":")
+            try:
+                infos = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+            except OSError as error:
+                log.warning("cannot resolve %s: %s", target, error)
+                # A name server that is gone must not take away replicas that are there.
+                return
+            found.update(
+                f"[{to[0]}]:{port}" if family == socket.AF_INET6 else f"{to[0]}:{port}" for family, *_, to in infos
+            )
+        for address in found - self._members.keys():
+            self._add(address)
+        for address in self._members.keys() - found:
+            await self._remove(self._members[address])
+
+    def _add(self, address: str) -> None:
+        channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+        member = Member(address, channel, self._connect(channel))
+        self._members[address] = member
+        member.probing = asyncio.create_task(self._keep_probing(member))
+
+    async def _remove(self, member: Member[B]) -> None:
+        self._members.pop(member.address, None)
+        if member.probing:
+            member.probing.cancel()
+        # Calls in flight may finish: an address leaves the name before its process leaves the network.
+        await member.channel.close(grace=self._timeout)
+
+    async def _keep_probing(self, member: Member[B]) -> None:
+        while True:
+            await self._probe(member)
+            member.prompt.clear()
+            try:
+                await asyncio.wait_for(member.prompt.wait(), self._interval)
+            except TimeoutError:
+                continue
+            # Prompted by failures: many of them must not become many probes.
+            await asyncio.sleep(self._interval / 20)
+
+    async def _probe(self, member: Member[B]) -> None:
+        try:
+            await member.backend.probe(self._timeout)
+        except DeadlineExceeded as error:
+            member.misses += 1
+            if member.misses >= MISSES:
+                self._down(member, error)
+        except SightlineError as error:
+            self._down(member, error)
+        else:
+            if not member.up:
+                log.info("%s %s is up", self._name, member.address)
+            member.up, member.misses = True, 0
+
+    def _down(self, member: Member[B], error: SightlineError) -> None:
+        if member.up:
+            log.warning("%s %s is down: %s", self._name, member.address, error)
+        member.up = False
+        member.backend.fail(Unavailable(f"{self._name} {member.address} fell silent"))

@@ -1,0 +1,116 @@
+"""One process: its ports, its health, and its way out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from services.runtime.health import Health, start_health_port
+from services.runtime.interceptor import Border
+from services.runtime.logs import configure
+from services.runtime.settings import Settings
+
+log = logging.getLogger("sightline.server")
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of one message, in and out: the largest batch of prepared pictures, or 64 thumbnails a hundred times over."""
+
+
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """Returns the channel arguments of every server."""
+    return [
+        ("grpc.max_receive_message_length", MAX_MESSAGE),
+        ("grpc.max_send_message_length", MAX_MESSAGE),
+        ("grpc.max_connection_age_ms", int(settings.max_connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(settings.grace_seconds * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Below the interval at which our clients ping, or they would be told to calm down.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+async def serve(
+    settings: Settings,
+    *,
+    service_names: Sequence[str],
+    register: Callable[[grpc.aio.Server], None],
+    warm: Callable[[], Awaitable[None]],
+    close: Callable[[], Awaitable[None]],
+    ending: asyncio.Event | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    The gRPC port opens first, so that a process that is still warming up can say so; the process is ready when `warm`
+    returns. To drain is: no longer ready → go on serving while names expire → let what is in flight finish → `close`.
+
+    Args:
+        settings: addresses and times.
+        service_names: full names of the services, for health and reflection.
+        register: adds the servicers.
+        warm: returns when the process can serve at full speed.
+        close: gives back what the process holds.
+        ending: set when calls must come to their end, for servicers that hold streams open.
+    """
+    configure(settings.log_level)
+    stop = asyncio.Event()
+    state = Health()
+    server = grpc.aio.server(interceptors=[Border()], options=server_options(settings))
+    register(server)
+    health_service = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+    for name in ("", *service_names):
+        await health_service.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    health_port = start_health_port(settings.health_listen, state)
+    port = server.add_insecure_port(settings.listen)
+    await server.start()
+    log.info("listening on port %d, health on port %d", port, health_port)
+    beating = asyncio.create_task(_beat(state))
+    try:
+        if await _unless(stop, warm()):
+            for name in ("", *service_names):
+                await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
+            state.ready = True
+            log.info("ready")
+            await stop.wait()
+            log.info("draining")
+            state.ready = False
+            await health_service.enter_graceful_shutdown()
+            await asyncio.sleep(settings.drain_seconds)
+    finally:
+        if ending:
+            ending.set()
+        await server.stop(settings.grace_seconds)
+        await close()
+        beating.cancel()
+        log.info("stopped")
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
+    """Waits for the work; returns False, with the work cancelled, where the process is told to stop first."""
+    task, stopped = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        return task.done()
+    finally:
+        task.cancel()
+        stopped.cancel()
+
+
+async def _beat(state: Health) -> None:
+    while True:
+        state.beat()
+        await asyncio.sleep(1)

@@ -1,0 +1,47 @@
+"""Settings: what may vary, described where it is declared, read from the environment once, in `__main__`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "SIGHTLINE_"
+
+
+class Settings(BaseSettings):
+    """What every process has. A field `drain_seconds` is read from SIGHTLINE_DRAIN_SECONDS."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    listen: str = Field("0.0.0.0:7700", description="Address of the gRPC port, host:port.")
+    health_listen: str = Field("0.0.0.0:7790", description="Address of the plain port for /healthz, /readyz, /metrics.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    drain_seconds: float = Field(
+        5.0, ge=0, le=300, description="On SIGTERM: how long to go on serving while names expire."
+    )
+    grace_seconds: float = Field(20.0, ge=0, le=600, description="Then: how long calls in flight may take to finish.")
+    max_connection_age_seconds: float = Field(
+        90.0, ge=1, le=86400, description="Connections end after this, so that callers find new replicas."
+    )
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def load(kind: type[S]) -> S:
+    """Reads the settings from the environment; where some are wrong, names them all and exits with 2."""
+    try:
+        return kind()
+    except ValidationError as error:
+        for fault in error.errors():
+            name = PREFIX + "_".join(str(part) for part in fault["loc"]).upper()
+            print(f"{name}: {fault['msg']} (got {fault.get('input')!r})", file=sys.stderr)
+        sys.exit(2)
+
+
+def addresses(listed: str) -> tuple[str, ...]:
+    """Returns the host:port entries of a comma-separated list."""
+    return tuple(entry.strip() for entry in listed.split(",") if entry.strip())
