@@ -14,9 +14,10 @@ Building and publishing:
     store.set_next("emoji", None)
 """
 
+from services.store.draft import Draft
 from services.store.manifest import FORMAT, AttributeField, File, Manifest, Model, Shard
 from services.store.names import check_collection, check_id, shard_of
-from services.store.store import Draft, Pointer, Pointers, Store
+from services.store.store import Pointer, Pointers, Store
 
 __all__ = [
     "FORMAT",

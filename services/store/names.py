@@ -39,10 +39,15 @@ def check_collection(name: str, *, field: str = "collection") -> str:
     Raises:
         InvalidArgument: it is not 1 to 63 lower-case letters, digits and hyphens; names `field`.
     """
-    if not _COLLECTION.fullmatch(name):
+    if not is_collection(name):
         message = f"a collection's name is 1 to 63 lower-case letters, digits and hyphens, not {name[:80]!r}"
         raise InvalidArgument(message, reason="COLLECTION_NAME", field=field)
     return name
+
+
+def is_collection(name: str) -> bool:
+    """Returns whether a collection may have this name."""
+    return _COLLECTION.fullmatch(name) is not None
 
 
 def shard_of(identifier: str, shards: int) -> int:
