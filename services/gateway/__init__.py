@@ -1,0 +1,1 @@
+"""The gateway: cache → encode → fan out → merge → reply."""

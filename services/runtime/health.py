@@ -1,4 +1,4 @@
-"""The plain port: /healthz, /readyz and /metrics, from a thread of its own, so that a busy event loop cannot hide it."""
+"""The plain port: /healthz, /readyz and /metrics, on a thread that no busy event loop can hide."""
 
 from __future__ import annotations
 

@@ -1,0 +1,107 @@
+"""Runs a gateway: python -m services.gateway"""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from services.gateway import servicer, splice
+from services.gateway.cache import LocalCache, RedisCache, TwoLevels
+from services.gateway.catalog import Catalog
+from services.gateway.encoder import EncoderReplica, Encoders
+from services.gateway.search import Search
+from services.gateway.searchers import SearcherGroups, SearcherReplica
+from services.gateway.settings import GatewaySettings
+from services.gateway.vectors import Vectors
+from services.runtime.pool import Pool
+from services.runtime.server import serve
+from services.runtime.settings import addresses, load
+from services.store import Store
+from sightline.v1 import collection_pb2_grpc, embed_pb2_grpc, image_pb2_grpc
+
+SERVICES = [f"sightline.v1.{name}Service" for name in ("Search", "Image", "Collection", "Embed")]
+
+
+class Gateway:
+    """Everything that a gateway is made of, put together."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        def encoder(channel: grpc.aio.Channel) -> EncoderReplica:
+            return EncoderReplica(
+                channel,
+                max_batch=settings.encode_batch,
+                lanes=settings.encode_lanes,
+                capacity=settings.queue_capacity,
+            )
+
+        def searcher(channel: grpc.aio.Channel) -> SearcherReplica:
+            return SearcherReplica(
+                channel,
+                max_batch=settings.search_batch,
+                lanes=settings.search_lanes,
+                capacity=settings.queue_capacity,
+            )
+
+        probes = {"interval": settings.probe_seconds, "timeout": settings.probe_timeout_seconds}
+        self._encoders = Pool(addresses(settings.encoders), encoder, name="encoder", **probes)
+        self._searchers = Pool(addresses(settings.searchers), searcher, name="searcher", **probes)
+        self._catalog = Catalog(Store(settings.store), settings.poll_seconds)
+        self._cache = TwoLevels(LocalCache(settings.cache_bytes), _redis(settings))
+        self._settings = settings
+        self.ending = asyncio.Event()
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the public services to a server."""
+        settings = self._settings
+        encoders, searchers = Encoders(self._encoders), SearcherGroups(self._searchers)
+        search = Search(self._catalog, Vectors(encoders, searchers), searchers, self._cache, splice.body)
+        deadlines = servicer.Deadlines(settings.default_timeout_seconds)
+        searching = servicer.SearchServicer(
+            search,
+            deadlines,
+            window=settings.stream_window,
+            age=settings.max_connection_age_seconds,
+            ending=self.ending,
+        )
+        servicer.add_search_servicer(searching, server)
+        image_pb2_grpc.add_ImageServiceServicer_to_server(
+            servicer.ImageServicer(self._catalog, searchers, deadlines), server
+        )
+        collection_pb2_grpc.add_CollectionServiceServicer_to_server(servicer.CollectionServicer(self._catalog), server)
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer.EmbedServicer(encoders, deadlines), server)
+
+    async def start(self) -> None:
+        """Looks at the store and at every replica once. Neither has to answer: readiness is a local fact."""
+        await asyncio.gather(self._catalog.start(), self._encoders.start(), self._searchers.start())
+
+    async def close(self) -> None:
+        """Gives back what the gateway holds."""
+        await asyncio.gather(
+            self._catalog.close(), self._encoders.close(), self._searchers.close(), self._cache.close()
+        )
+
+
+def _redis(settings: GatewaySettings) -> RedisCache | None:
+    if settings.redis_url is None:
+        return None
+    url = settings.redis_url.get_secret_value()
+    return RedisCache(url, ttl=settings.cache_ttl_seconds, timeout=settings.redis_timeout_seconds)
+
+
+async def main() -> None:
+    """Serves until it is told to stop."""
+    settings = load(GatewaySettings)
+    gateway = Gateway(settings)
+    await serve(
+        settings,
+        service_names=SERVICES,
+        register=gateway.register,
+        warm=gateway.start,
+        close=gateway.close,
+        ending=gateway.ending,
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

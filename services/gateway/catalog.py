@@ -1,0 +1,114 @@
+"""What can be searched: the collections of the store and their current generations, looked up about once a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from services.store import Manifest, Pointer, Pointers
+from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError
+
+log = logging.getLogger("sightline.catalog")
+
+
+class Generations(Protocol):
+    """The part of the store that is read here. Its calls block."""
+
+    def collections(self) -> list[str]: ...
+
+    def pointers(self, collection: str) -> Pointers: ...
+
+    def manifest(self, collection: str, generation: int) -> Manifest: ...
+
+
+class Catalog:
+    """Knows every collection's current generation, as of the last look at the store.
+
+    A store that does not answer changes nothing: what was current stays current.
+    """
+
+    def __init__(self, store: Generations, interval: float) -> None:
+        self._store, self._interval = store, interval
+        self._current: dict[str, Pointer] = {}
+        self._manifests: dict[tuple[str, int], Manifest] = {}
+        self._looking = asyncio.Lock()
+        self._polling: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Looks at the store once, and then again and again."""
+        await self.refresh()
+        self._polling = asyncio.create_task(self._poll())
+
+    async def close(self) -> None:
+        """Stops looking."""
+        if self._polling:
+            self._polling.cancel()
+
+    async def refresh(self) -> None:
+        """Looks at the store now."""
+        async with self._looking:
+            try:
+                await asyncio.to_thread(self._look)
+            except SightlineError as error:
+                log.warning("cannot read the store, so nothing changes: %s", error)
+
+    def current(self) -> list[tuple[Manifest, Pointer]]:
+        """Returns all collections that have a current generation, by name."""
+        return [(self._manifests[name, at.generation], at) for name, at in sorted(self._current.items())]
+
+    def one(self, collection: str) -> tuple[Manifest, Pointer]:
+        """Returns a collection as it is now; see `resolve`."""
+        name = self._name(collection)
+        pointer = self._current[name]
+        return self._manifests[name, pointer.generation], pointer
+
+    async def resolve(self, collection: str, generation: int) -> Manifest:
+        """Returns the manifest of a generation, of the current one where `generation` is 0.
+
+        Raises:
+            NotFound: no such collection or generation.
+            InvalidArgument: no collection is named, and there are several.
+            FailedPrecondition: nothing has been published.
+        """
+        name = self._name(collection)
+        generation = generation or self._current[name].generation
+        if known := self._manifests.get((name, generation)):
+            return known
+        manifest = await asyncio.to_thread(self._store.manifest, name, generation)
+        self._manifests[name, generation] = manifest
+        return manifest
+
+    def _name(self, collection: str) -> str:
+        if collection in self._current:
+            return collection
+        if collection:
+            raise NotFound(f"there is no collection {collection[:80]!r}", reason="NO_COLLECTION", field="collection")
+        if not self._current:
+            raise FailedPrecondition("no collection has been published yet", reason="NOTHING_PUBLISHED")
+        if len(self._current) > 1:
+            names = ", ".join(sorted(self._current))
+            raise InvalidArgument(
+                f"name one of the collections: {names}", reason="COLLECTION_NEEDED", field="collection"
+            )
+        return next(iter(self._current))
+
+    def _look(self) -> None:
+        current = {}
+        for name in self._store.collections():
+            pointer = self._store.pointers(name).current
+            if pointer is None:
+                continue
+            if (name, pointer.generation) not in self._manifests:
+                self._manifests[name, pointer.generation] = self._store.manifest(name, pointer.generation)
+            if self._current.get(name) != pointer:
+                log.info("collection %s is at generation %d", name, pointer.generation)
+            current[name] = pointer
+        self._current = current
+        kept = {(name, one) for name, at in current.items() for one in (at.generation, at.previous)}
+        self._manifests = {key: value for key, value in self._manifests.items() if key in kept}
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self.refresh()

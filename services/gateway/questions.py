@@ -1,0 +1,103 @@
+"""What can be asked, and what makes two questions the same."""
+
+from __future__ import annotations
+
+import struct
+import unicodedata
+from dataclasses import dataclass
+from hashlib import blake2b
+
+MAX_TOP_K = 1000
+MAX_TEXT_BYTES = 4096
+MAX_IMAGE_BYTES = 10 * 1024 * 1024
+MAX_TERMS = 16
+
+KEY_VERSION = b"1"
+"""Part of every key: raised when the form of stored answers changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words, normalised."""
+
+    text: str
+
+    def key(self) -> bytes:
+        return b"t" + self.text.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image file."""
+
+    data: bytes
+
+    def key(self) -> bytes:
+        return b"p" + self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An image of the collection, by its id."""
+
+    id: str
+
+    def key(self) -> bytes:
+        return b"i" + self.id.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """A vector: little-endian float32."""
+
+    values: bytes
+
+    def key(self) -> bytes:
+        return b"v" + self.values
+
+
+Term = Text | Picture | Stored | Direction
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTerm:
+    """One term; `field` is where the request has it, for errors."""
+
+    weight: float
+    term: Term
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that has been checked. See sightline.v1.SearchRequest for what each part means."""
+
+    collection: str
+    terms: tuple[WeightedTerm, ...]
+    k: int
+    min_score: float | None = None
+    fields: tuple[str, ...] = ()
+    generation: int = 0
+    refuse_partial: bool = False
+
+
+def normalise(text: str) -> str:
+    """Returns the text in NFC with its white space folded: all that may differ between two spellings of one query."""
+    return unicodedata.normalize("NFC", " ".join(text.split()))
+
+
+def answer_key(question: Question, collection: str, generation: int, digest: str) -> bytes:
+    """Returns 32 bytes that agree exactly for questions that have the same answer.
+
+    `refuse_partial` is no part of them: it decides whether an answer will do, not what the answer is.
+    """
+    hasher = blake2b(digest_size=32)
+    score = b"" if question.min_score is None else struct.pack("<d", question.min_score)
+    head = [KEY_VERSION, collection.encode(), struct.pack("<QI", generation, question.k), digest.encode(), score]
+    fields = [field.encode() for field in question.fields]
+    terms = [part for one in question.terms for part in (struct.pack("<d", one.weight), one.term.key())]
+    for part in (*head, *fields, b"", *terms):
+        # Each part is preceded by its length, so that no two lists of parts run together to the same bytes.
+        hasher.update(struct.pack("<Q", len(part)))
+        hasher.update(part)
+    return hasher.digest()

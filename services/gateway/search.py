@@ -1,0 +1,183 @@
+"""The way of a question: cache → encode → fan out → merge → reply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Protocol
+
+from services.gateway.answers import Answer, GroupHits, Hit, Reply, Source, Times
+from services.gateway.questions import Question, answer_key
+from services.gateway.single_flight import SingleFlight
+from services.gateway.vectors import Vector, Vectors
+from services.runtime.ranking import merge
+from services.store import Manifest
+from sightline.errors import FailedPrecondition, SightlineError, Unavailable
+
+INLINE_K = 32
+"""Up to this many hits the documents ride along with each group's hits; for more, only the winners' are fetched."""
+
+
+class Collections(Protocol):
+    """Knows the collections."""
+
+    async def resolve(self, collection: str, generation: int) -> Manifest:
+        """Returns the manifest that answers: of the generation asked for, or of the current one where that is 0."""
+
+    async def refresh(self) -> None:
+        """Looks at the store now."""
+
+
+class Searchers(Protocol):
+    """All searcher groups."""
+
+    async def search(
+        self, manifest: Manifest, vector: Vector, k: int, *, documents: bool, deadline: float
+    ) -> Sequence[GroupHits | SightlineError]:
+        """Returns each group's best `k`, or why there are none."""
+
+    async def documents(self, manifest: Manifest, rows: Sequence[int], *, deadline: float) -> Mapping[int, bytes]:
+        """Returns the documents of rows (shard << 32 | row), as far as their groups answer."""
+
+
+class Cache(Protocol):
+    """Written answers by key. It forgets, but never fails."""
+
+    async def get(self, key: bytes) -> tuple[bytes, Source] | None:
+        """Returns the answer and which level had it."""
+
+    def put(self, key: bytes, body: bytes) -> None:
+        """Remembers an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    body: bytes
+    times: Times
+    shards_missing: int
+
+
+class Search:
+    """Answers questions.
+
+    Args:
+        write: turns an answer, with the image fields to keep, into the bytes that are sent and stored.
+    """
+
+    def __init__(
+        self,
+        collections: Collections,
+        vectors: Vectors,
+        searchers: Searchers,
+        cache: Cache,
+        write: Callable[[Answer, Sequence[str]], bytes],
+    ) -> None:
+        self._collections, self._vectors, self._searchers = collections, vectors, searchers
+        self._cache, self._write = cache, write
+        self._flights: SingleFlight[bytes, _Computed] = SingleFlight()
+
+    async def __call__(self, question: Question, deadline: float) -> Reply:
+        """Returns the reply.
+
+        Args:
+            question: checked.
+            deadline: in `loop.time()` seconds.
+
+        Raises:
+            NotFound: no such collection, or no image of an id asked for.
+            InvalidArgument: a vector has the wrong length, or a weighted sum is zero.
+            FailedPrecondition: the pinned generation is not loaded, or no encoder has the collection's model.
+            Unavailable: no shard answered, or some did not where a partial answer was refused.
+            DeadlineExceeded: the deadline passed.
+        """
+        try:
+            return await self._answer(question, deadline)
+        except FailedPrecondition as error:
+            if error.reason != "GENERATION_NOT_LOADED" or question.generation:
+                raise
+            # What we took for the current generation is gone from every searcher: look again, once.
+            await self._collections.refresh()
+            return await self._answer(question, deadline)
+
+    async def _answer(self, question: Question, deadline: float) -> Reply:
+        began = time.perf_counter()
+        manifest = await self._collections.resolve(question.collection, question.generation)
+        key = answer_key(question, manifest.collection, manifest.generation, manifest.model.digest)
+        found = await self._cache.get(key)
+        looked = time.perf_counter() - began
+        if found:
+            body, level = found
+            return Reply(body, level, Times(total=time.perf_counter() - began, cache=looked))
+
+        async def work(latest: float) -> _Computed:
+            return await self._compute(question, manifest, key, latest)
+
+        done, joined = await self._flights.run(key, work, deadline)
+        if done.shards_missing and question.refuse_partial:
+            missing = f"{done.shards_missing} of {len(manifest.shards)} shards did not answer"
+            raise Unavailable(missing, reason="SHARDS_MISSING")
+        times = replace(done.times, total=time.perf_counter() - began, cache=looked)
+        return Reply(done.body, Source.JOINED if joined else Source.MISS, times)
+
+    async def _compute(self, question: Question, manifest: Manifest, key: bytes, deadline: float) -> _Computed:
+        wanted = question.fields != ("id",)
+        inline = wanted and question.k <= INLINE_K
+        clock = [time.perf_counter()]
+        vector = await self._vectors.of(question, manifest, deadline)
+        clock.append(time.perf_counter())
+        groups = await self._searchers.search(manifest, vector, question.k, documents=inline, deadline=deadline)
+        clock.append(time.perf_counter())
+        answered = _answered(groups)
+        hits = _merged(answered, question)
+        clock.append(time.perf_counter())
+        if wanted and not inline and hits:
+            found = await self._searchers.documents(manifest, [hit.row for hit in hits], deadline=deadline)
+            hits = [replace(hit, document=found.get(hit.row, b"")) for hit in hits]
+        clock.append(time.perf_counter())
+        answer = _assemble(answered, hits, manifest, lost=sum(not hit.document for hit in hits) if wanted else 0)
+        body = self._write(answer, question.fields)
+        if not answer.degraded:
+            self._cache.put(key, body)
+        encode, search, merging, fetch = (later - earlier for earlier, later in pairwise(clock))
+        times = Times(encode=encode, search=search, merge=merging, fetch=fetch)
+        return _Computed(body, times, answer.shards_asked - answer.shards_answered)
+
+
+def _answered(groups: Sequence[GroupHits | SightlineError]) -> list[GroupHits]:
+    """Returns the groups that answered; raises the first failure where none did."""
+    answered = [group for group in groups if isinstance(group, GroupHits)]
+    if answered:
+        return answered
+    raise next((group for group in groups if isinstance(group, SightlineError)), Unavailable("no searcher is up"))
+
+
+def _merged(answered: Sequence[GroupHits], question: Question) -> list[Hit]:
+    hits = []
+    for which, place in merge([(group.scores, group.ids) for group in answered], question.k):
+        group = answered[which]
+        score = float(group.scores[place])
+        if question.min_score is not None and score < question.min_score:
+            break
+        document = group.documents[place] if group.documents else b""
+        hits.append(Hit(group.ids[place], score, int(group.rows[place]), document))
+    return hits
+
+
+def _assemble(answered: Sequence[GroupHits], hits: Sequence[Hit], manifest: Manifest, *, lost: int) -> Answer:
+    shards = sum(group.shards for group in answered)
+    degraded = []
+    if shards < len(manifest.shards):
+        degraded.append(("SHARDS_MISSING", f"{len(manifest.shards) - shards} of {len(manifest.shards)} shards missing"))
+    if lost:
+        degraded.append(("IMAGES_MISSING", f"the fields of {lost} of {len(hits)} hits could not be fetched"))
+    return Answer(
+        hits=hits,
+        shards_asked=len(manifest.shards),
+        shards_answered=shards,
+        images_searched=sum(group.images for group in answered),
+        degraded=degraded,
+        model=manifest.model,
+        generation=manifest.generation,
+    )

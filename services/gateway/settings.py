@@ -1,0 +1,32 @@
+"""What may vary in a gateway."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from services.runtime.settings import Settings
+
+
+class GatewaySettings(Settings):
+    """A gateway's settings."""
+
+    store: str = Field(description="Where the generations are: a folder, or any fsspec URL.")
+    encoders: str = Field(description="Encoders, host:port with commas between; every address of a name is a replica.")
+    searchers: str = Field(description="Searchers of all groups, in the same form; each says which group it is.")
+    redis_url: SecretStr | None = Field(None, description="Redis that the gateways share as a cache; none without it.")
+
+    default_timeout_seconds: float = Field(5.0, gt=0, le=600, description="Deadline of calls that bring none.")
+    poll_seconds: float = Field(1.0, gt=0, le=60, description="How often to look which generation is current.")
+    probe_seconds: float = Field(1.0, gt=0, le=60, description="How often to ask each replica for a sign of life.")
+    probe_timeout_seconds: float = Field(1.0, gt=0, le=60, description="How long it may take to give one.")
+
+    encode_batch: int = Field(64, ge=1, le=1024, description="Texts that one call to an encoder carries at the most.")
+    encode_lanes: int = Field(2, ge=1, le=64, description="Such calls in flight to one encoder.")
+    search_batch: int = Field(64, ge=1, le=1024, description="Queries that one call to a searcher carries at the most.")
+    search_lanes: int = Field(2, ge=1, le=64, description="Such calls in flight to one searcher.")
+    queue_capacity: int = Field(1024, ge=1, le=1_000_000, description="Queries that may queue before one replica.")
+    stream_window: int = Field(64, ge=1, le=4096, description="Questions of one stream that are worked on at a time.")
+
+    cache_bytes: int = Field(64 * 1024 * 1024, ge=0, description="Bytes of answers to hold in the process; 0 for none.")
+    cache_ttl_seconds: float = Field(3600, gt=0, description="How long Redis holds an answer, give or take a tenth.")
+    redis_timeout_seconds: float = Field(0.05, gt=0, le=10, description="Redis that takes longer is a miss.")
