@@ -1,0 +1,1 @@
+"""Makes and judges the bundled model; never part of a served image."""

@@ -1,0 +1,151 @@
+"""What people call the pictures: CLDR's names and keywords in 20 languages, and which of them are never trained on.
+
+The rules that hold texts out look at md5 digests of the texts alone, so that every run draws the same line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+from xml.etree import ElementTree
+
+from training import sources
+
+# fmt: off
+LANGUAGES = ("en", "zh", "es", "de", "fr", "ja", "ko", "ru", "ar", "hi",
+             "pt", "it", "tr", "vi", "th", "id", "pl", "nl", "sv", "uk")
+# fmt: on
+VARIATION_SELECTOR = "\ufe0f"
+
+Kind = Literal["name", "keyword"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """One text that one language has for one picture; `picture` is its code points without U+FE0F."""
+
+    text: str
+    language: str
+    picture: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text to search with, and every picture that is a right answer to it."""
+
+    text: str
+    language: str
+    right: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The phrases that are trained on, and three sets of queries to judge with."""
+
+    training: tuple[Phrase, ...]
+    own_names: tuple[Query, ...]
+    heldout_names: tuple[Query, ...]
+    heldout_keywords: tuple[Query, ...]
+
+
+def normalise(text: str) -> str:
+    """NFC, case-folded, single-spaced: the form in which texts are trained on and compared."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def keyword_is_held_out(text: str) -> bool:
+    """A fifth of the keywords, each in every language and for every picture at once."""
+    return _digest("kw" + text) % 5 == 0
+
+
+def name_is_held_out(picture: str, language: str) -> bool:
+    """A tenth of the (picture, language) pairs; `picture` is its code points without U+FE0F."""
+    return _digest("n" + picture + language) % 10 == 0
+
+
+def is_held_out(phrase: Phrase) -> bool:
+    """Whether training must never see this phrase."""
+    if phrase.kind == "keyword":
+        return keyword_is_held_out(phrase.text)
+    return name_is_held_out(phrase.picture, phrase.language)
+
+
+def phrases(pictures: Iterable[str], languages: Sequence[str] = LANGUAGES) -> Iterator[Phrase]:
+    """Every name and keyword of the pictures, language by language, in CLDR's order."""
+    wanted = list(pictures)
+    for language in languages:
+        names, keywords = read_annotations(language)
+        for picture in wanted:
+            if picture in names:
+                yield Phrase(normalise(names[picture]), language, picture, "name")
+            for keyword in keywords.get(picture, ()):
+                yield Phrase(normalise(keyword), language, picture, "keyword")
+
+
+@cache
+def read_annotations(language: str) -> tuple[Mapping[str, str], Mapping[str, tuple[str, ...]]]:
+    """CLDR's short names and keywords of a language, by code points without U+FE0F (UTS #35, part 7)."""
+    names: dict[str, str] = {}
+    keywords: dict[str, tuple[str, ...]] = {}
+    for folder in ("annotations", "annotationsDerived"):
+        tree = ElementTree.parse(sources.cldr_folder() / folder / f"{language}.xml")
+        for entry in tree.iter("annotation"):
+            picture = entry.attrib["cp"].replace(VARIATION_SELECTOR, "")
+            text = entry.text or ""
+            if entry.get("type") == "tts":
+                names[picture] = text
+            else:
+                keywords[picture] = tuple(word.strip() for word in text.split("|"))
+    return names, keywords
+
+
+def corpus(pictures: Iterable[str]) -> Corpus:
+    """Splits every phrase of the pictures into what is trained on and what is only asked."""
+    everything = tuple(phrases(pictures))
+    training = tuple(phrase for phrase in everything if not is_held_out(phrase))
+    heldout = [phrase for phrase in everything if is_held_out(phrase)]
+    read = {phrase.text for phrase in training}
+    unread = [phrase for phrase in heldout if phrase.text not in read]
+    bearers = _bearers(everything)
+    texts_of = _texts_by_picture(training)
+    clean = [p for p in unread if p.kind == "keyword" and not _overlaps(p.text, texts_of[p.picture])]
+    return Corpus(
+        training=training,
+        own_names=_queries((p for p in training if p.kind == "name"), bearers),
+        heldout_names=_queries((p for p in unread if p.kind == "name"), bearers),
+        heldout_keywords=_queries(clean, bearers),
+    )
+
+
+def _queries(chosen: Iterable[Phrase], bearers: Mapping[str, frozenset[str]]) -> tuple[Query, ...]:
+    # A text that several pictures bear is one query, right on any of them.
+    asked = dict.fromkeys((phrase.text, phrase.language) for phrase in chosen)
+    return tuple(Query(text, language, bearers[text]) for text, language in asked)
+
+
+def _bearers(everything: Iterable[Phrase]) -> dict[str, frozenset[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for phrase in everything:
+        found[phrase.text].add(phrase.picture)
+    return {text: frozenset(pictures) for text, pictures in found.items()}
+
+
+def _texts_by_picture(training: Iterable[Phrase]) -> defaultdict[str, set[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for phrase in training:
+        found[phrase.picture].add(phrase.text)
+    return found
+
+
+def _overlaps(text: str, others: Iterable[str]) -> bool:
+    return any(text in other or other in text for other in others)
+
+
+def _digest(text: str) -> int:
+    return int(hashlib.md5(text.encode()).hexdigest(), 16)
