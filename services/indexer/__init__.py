@@ -1,0 +1,1 @@
+"""The indexer: pictures in, published generations out."""
