@@ -7,7 +7,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
@@ -21,7 +21,7 @@ log = logging.getLogger("sightline.rpc")
 STATUS = {status.value[0]: status for status in grpc.StatusCode}
 """The table: the code of an error to the status of the call."""
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic to the type checker alone
 MAX_REQUEST_ID = 128
 
 
