@@ -26,13 +26,13 @@ class FakeEncoder(encoder_pb2_grpc.EncoderServiceServicer):
         self.digest, self.failures, self.calls = digest, list(failures), 0
         self.item_error: SightlineError | None = None
 
-    async def Describe(self, request: Any, context: Any) -> encoder_pb2.DescribeResponse:  # noqa: N802
+    async def Describe(self, request: Any, context: Any) -> encoder_pb2.DescribeResponse:
         return encoder_pb2.DescribeResponse(
             model=self._model(), image_height=2, image_width=3, resize_mode="squash", interpolation="bilinear",
             fill=7, scope="emoji", scope_note="For emoji.",
         )  # fmt: skip
 
-    async def Encode(self, request: Any, context: Any) -> encoder_pb2.EncodeResponse:  # noqa: N802
+    async def Encode(self, request: Any, context: Any) -> encoder_pb2.EncodeResponse:
         self.calls += 1
         if self.failures:
             raise self.failures.pop(0)
