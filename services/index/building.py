@@ -1,13 +1,24 @@
-"""Writes the files of a shard."""
+"""Writes the files of a shard. Rows lie in the order of their ids, so that an id is found by bisection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from services.index import engine
+from services.index.blobs import BlobWriter
+from services.store import check_id
+from sightline.errors import InvalidArgument
+
+UNIT_TOLERANCE = 1e-3
+_CHUNK = 1024
+"""Rows that FAISS is given at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +48,9 @@ class Trained:
 
 
 def check_factory(factory: str, dimension: int) -> None:
-    """Raises InvalidArgument, naming the factory string, where FAISS cannot make such an index. Cheap: trains nothing."""
-    raise NotImplementedError
+    """Raises InvalidArgument, naming the string, where FAISS cannot make such an index. Cheap: trains nothing."""
+    if factory != engine.FLAT:
+        engine.make(factory, dimension)
 
 
 def train(factory: str, dimension: int, sample: NDArray[np.float32]) -> Trained:
@@ -52,13 +64,16 @@ def train(factory: str, dimension: int, sample: NDArray[np.float32]) -> Trained:
     Raises:
         InvalidArgument: FAISS does not know the factory string, or the sample is too small for it; names the string.
     """
-    raise NotImplementedError
+    if factory == engine.FLAT:
+        return Trained(factory, dimension)
+    index = engine.make(factory, dimension)
+    return Trained(factory, dimension, engine.train(index, factory, sample.reshape(-1, dimension)))
 
 
 def write_shard(folder: Path, rows: Iterable[Row], trained: Trained) -> int:
     """Writes a shard's files into `folder`; the same rows give the same bytes. Returns the number of rows, may be 0.
 
-    Memory stays bounded: rows are taken one after the other.
+    Memory stays bounded: rows are taken one after the other. What FAISS keeps of them is held.
 
     Args:
         folder: a local folder, empty.
@@ -69,4 +84,52 @@ def write_shard(folder: Path, rows: Iterable[Row], trained: Trained) -> int:
         InvalidArgument: rows are out of order, an id is wrong or there twice, or a vector has another dimension or is
             not of unit length (to 1e-3).
     """
-    raise NotImplementedError
+    filling = engine.Filling(trained.blob) if trained.blob else None
+    written = 0
+    with ExitStack() as stack:
+        vectors = stack.enter_context((folder / "vectors.f32").open("wb"))
+        ids, documents, thumbnails = (
+            stack.enter_context(BlobWriter(folder, name)) for name in ("ids", "documents", "thumbnails")
+        )
+        for chunk in _chunks(_in_order(rows)):
+            matrix = np.stack([_checked(row, trained.dimension) for row, _ in chunk])
+            vectors.write(matrix.astype("<f4").tobytes())
+            for row, identifier in chunk:
+                ids.add(identifier)
+                documents.add(row.document)
+                thumbnails.add(row.thumbnail)
+            if filling:
+                filling.add(matrix)
+            written += len(chunk)
+    if filling:
+        filling.write(folder / "index.faiss")
+    return written
+
+
+def _chunks(rows: Iterator[tuple[Row, bytes]]) -> Iterator[list[tuple[Row, bytes]]]:
+    while chunk := list(islice(rows, _CHUNK)):
+        yield chunk
+
+
+def _in_order(rows: Iterable[Row]) -> Iterator[tuple[Row, bytes]]:
+    before = b""
+    for row in rows:
+        identifier = check_id(row.id)
+        if identifier <= before:
+            fault = "is there twice" if identifier == before else f"comes after {before.decode()!r}"
+            raise InvalidArgument(f"ids must ascend, each once; {row.id!r} {fault}", reason="ID_ORDER", field="id")
+        before = identifier
+        yield row, identifier
+
+
+def _checked(row: Row, dimension: int) -> NDArray[np.float32]:
+    vector = np.asarray(row.vector, np.float32)
+    if vector.shape != (dimension,):
+        message = f"the vector of {row.id!r} has shape {vector.shape}, not ({dimension},)"
+        raise InvalidArgument(message, reason="WRONG_DIMENSION", field="vector")
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    # Written so that NaN fails as well.
+    if not abs(length - 1.0) <= UNIT_TOLERANCE:
+        message = f"the vector of {row.id!r} has length {length:.6g}, not 1"
+        raise InvalidArgument(message, reason="NOT_UNIT", field="vector")
+    return vector

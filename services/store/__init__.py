@@ -18,6 +18,7 @@ from services.store.draft import Draft
 from services.store.manifest import FORMAT, AttributeField, File, Manifest, Model, Shard
 from services.store.names import check_collection, check_id, shard_of
 from services.store.store import Pointer, Pointers, Store
+from services.store.transfer import verify
 
 __all__ = [
     "FORMAT",
@@ -33,4 +34,5 @@ __all__ = [
     "check_collection",
     "check_id",
     "shard_of",
+    "verify",
 ]

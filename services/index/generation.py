@@ -1,0 +1,144 @@
+"""A generation in memory: the shards of it that this process serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.index.scoring import best, may_be_missing, reach, width_for
+from services.index.segment import Segment
+from services.runtime.ranking import merge
+from services.store import Manifest, check_id, shard_of
+from sightline.errors import InvalidArgument
+
+T = TypeVar("T")
+
+_WARM_QUERIES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """The answer to one query: n hits, best first.
+
+    Attributes:
+        scores: float32 [n].
+        rows: uint64 [n]: shard << 32 | row in the shard.
+        ids: n of them, UTF-8.
+    """
+
+    scores: NDArray[np.float32]
+    rows: NDArray[np.uint64]
+    ids: list[bytes]
+
+
+class LoadedGeneration:
+    """Searches some shards of a generation. Its files stay mapped as long as anybody holds it.
+
+    Attributes:
+        manifest: of the whole generation.
+        shards: numbers of the shards that are here.
+        images: how many images those have.
+    """
+
+    def __init__(self, manifest: Manifest, segments: Mapping[int, Segment]) -> None:
+        self.manifest = manifest
+        self._segments = dict(sorted(segments.items()))
+        self.shards = tuple(self._segments)
+        self.images = sum(len(segment) for segment in self._segments.values())
+
+    def search(self, vectors: NDArray[np.float32], ks: Sequence[int]) -> list[Hits]:
+        """Returns the best hits of each query over all shards that are here.
+
+        A query's answer does not depend on the others of its batch.
+
+        Args:
+            vectors: float32 [n, dimension], unit queries.
+            ks: how many hits each query wants at the most.
+        """
+        exact = self.manifest.index == "Flat"
+        widths = np.array([width_for(k, exact=exact) for k in ks])
+        answers: dict[int, Hits] = {}
+        for width in np.unique(widths).tolist():
+            places = np.flatnonzero(widths == width).tolist()
+            alike = np.ascontiguousarray(vectors[places], np.float32)
+            answers.update(zip(places, self._search(alike, [ks[place] for place in places], width), strict=True))
+        return [answers[place] for place in range(len(ks))]
+
+    def find(self, ids: Sequence[str]) -> list[int | None]:
+        """Returns the packed row (shard << 32 | row) of each id; None for those that are not in the shards here."""
+        return [self._find(identifier) for identifier in ids]
+
+    def ids(self, rows: Sequence[int]) -> list[bytes]:
+        """Returns the ids of packed rows. Raises InvalidArgument for a row that is not here; so do those below."""
+        return self._read(rows, lambda segment, row: segment.ids[row])
+
+    def documents(self, rows: Sequence[int]) -> list[bytes]:
+        """Returns the documents of packed rows: serialised sightline.v1.Image."""
+        return self._read(rows, lambda segment, row: segment.documents[row])
+
+    def thumbnails(self, rows: Sequence[int]) -> list[bytes]:
+        """Returns the thumbnails of packed rows: WebP files, empty where there is none."""
+        return self._read(rows, lambda segment, row: segment.thumbnails[row])
+
+    def vectors(self, rows: Sequence[int]) -> list[NDArray[np.float32]]:
+        """Returns the stored vectors of packed rows: float32 [dimension] each."""
+        return self._read(rows, lambda segment, row: segment.vectors[row])
+
+    def warm(self) -> None:
+        """Searches with some of its own vectors, so that the first query finds the files in memory."""
+        for segment in self._segments.values():
+            if not len(segment):
+                continue
+            places = np.linspace(0, len(segment) - 1, _WARM_QUERIES).astype(np.int64)
+            for queries in (segment.vectors[places[:1]], segment.vectors[places]):
+                self.search(queries, [10] * len(queries))
+
+    def _search(self, queries: NDArray[np.float32], ks: Sequence[int], width: int) -> list[Hits]:
+        proposed = [segment.candidates(queries, width) for segment in self._segments.values()]
+        return [
+            self._answer(query, k, [of_segment[place] for of_segment in proposed])
+            for place, (query, k) in enumerate(zip(queries, ks, strict=True))
+        ]
+
+    def _answer(self, query: NDArray[np.float32], k: int, proposed: Sequence[tuple[NDArray[np.int64], float]]) -> Hits:
+        segments = list(self._segments.values())
+        lists = [best(segment, query, rows, k) for segment, (rows, _) in zip(segments, proposed, strict=True)]
+        for place, (segment, (_, floor)) in enumerate(zip(segments, proposed, strict=True)):
+            scores, _ = lists[place]
+            if may_be_missing(floor, scores, k):
+                lists[place] = best(segment, query, segment.at_least(query, reach(scores, k)), k)
+        return self._merge(lists, k)
+
+    def _merge(self, lists: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], k: int) -> Hits:
+        scores = [of_shard for of_shard, _ in lists]
+        ids = [
+            [segment.ids[row] for row in rows.tolist()]
+            for segment, (_, rows) in zip(self._segments.values(), lists, strict=True)
+        ]
+        order = merge(list(zip(scores, ids, strict=True)), k)
+        return Hits(
+            np.array([scores[which][place] for which, place in order], np.float32),
+            np.array([self.shards[which] << 32 | int(lists[which][1][place]) for which, place in order], np.uint64),
+            [ids[which][place] for which, place in order],
+        )
+
+    def _find(self, identifier: str) -> int | None:
+        encoded = check_id(identifier, field="ids")
+        shard = shard_of(identifier, len(self.manifest.shards))
+        row = self._segments[shard].find(encoded) if shard in self._segments else None
+        return None if row is None else shard << 32 | row
+
+    def _read(self, rows: Sequence[int], read: Callable[[Segment, int], T]) -> list[T]:
+        return [read(*self._locate(int(packed))) for packed in rows]
+
+    def _locate(self, packed: int) -> tuple[Segment, int]:
+        shard, row = packed >> 32, packed & 0xFFFFFFFF
+        segment = self._segments.get(shard)
+        if segment is None or row >= len(segment):
+            message = f"there is no row {row} of shard {shard} here; the shards {list(self.shards)} are"
+            raise InvalidArgument(message, reason="NO_SUCH_ROW", field="rows")
+        return segment, row
