@@ -1,0 +1,55 @@
+# Each target sets up what it needs, on a machine with Python 3.11 or newer and make. Downloads are kept in
+# SIGHTLINE_CACHE (by default ~/.cache/sightline), packages of Python in .venv.
+
+SHELL := bash
+STARTED := $(shell date +%s)
+PYTHON := .venv/bin/python
+SET_UP := pyproject.toml constraints.txt tools/set_up.sh
+PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
+CODE := sightline services training benchmarks tests
+
+
+.PHONY: help demo test check prove protos pins clean
+.DEFAULT_GOAL := help
+
+help:  ## List what can be made.
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-up, index, six queries, then serve.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@$(PYTHON) -m services.local demo --started $(STARTED)
+
+test: .venv/.dev  ## Run all tests, with real processes and a real Redis.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@$(PYTHON) -m pytest
+
+check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@$(PYTHON) -m mypy $(CODE)
+	@.venv/bin/lint-imports
+	@tools/protos.sh --check
+	@$(PYTHON) tools/settings_page.py --check
+
+prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@$(PYTHON) -m benchmarks $(BAR)
+
+protos: .venv/.dev  ## Write the Python stubs of protos/, and docs/settings.md.
+	@tools/protos.sh
+	@$(PYTHON) tools/settings_page.py
+
+pins: .venv/.dev  ## Renew constraints.txt, the versions that set-up installs.
+	@PATH="$$PATH:$${SIGHTLINE_CACHE:-$$HOME/.cache/sightline}/uv/bin" uv pip compile --quiet --upgrade --universal \
+	  --python-version 3.11 --no-header --no-annotate --no-emit-index-url --extra dev --output-file constraints.txt pyproject.toml
+
+clean:  ## Remove what was made in the checkout, but not the downloads.
+	rm -rf .venv .cache .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+
+.venv/.demo: $(SET_UP)
+	@tools/set_up.sh cli,gateway,encoder,searcher,indexer,training
+	@touch $@
+
+.venv/.dev: $(SET_UP)
+	@tools/set_up.sh dev
+	@touch .venv/.demo $@

@@ -1,0 +1,112 @@
+"""The whole cluster on this machine.
+
+python -m services.local up --store data/store --model models/emoji
+python -m services.local status
+python -m services.local demo
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from services.local.cluster import ClusterError, LocalCluster
+from services.local.ports import PortError, chosen_port
+from services.local.serving import running, table, watch
+from services.local.state import read_state
+from services.local.topology import Topology
+
+RUN_DIR = Path(".run")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    console = Console(highlight=False)
+    try:
+        return int({"up": up, "status": status, "demo": demo}[options.command](options, console))
+    except (ClusterError, PortError) as fault:
+        console.print(str(fault), style="red", markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def up(options: argparse.Namespace, console: Console) -> int:
+    """Starts a cluster and serves until Ctrl-C."""
+    if read_state(options.run_dir):
+        raise ClusterError(f"a cluster runs in {options.run_dir} already: choose another folder with --run-dir")
+    topology = Topology(
+        groups=options.groups,
+        replicas=options.replicas,
+        gateways=options.gateways,
+        encoders=options.encoders,
+        redis=options.redis,
+        encoder_threads=options.encoder_threads,
+    )
+    cluster = LocalCluster(
+        store=options.store,
+        model=options.model,
+        run_dir=options.run_dir,
+        topology=topology,
+        port=chosen_port(options.port),
+    )
+    with running(cluster, console):
+        console.print(table(options.run_dir))
+        console.print(f"\nLogs are in {options.run_dir}. Ctrl-C drains and stops all.")
+        watch(cluster, console, restart=options.restart)
+    return 0
+
+
+def status(options: argparse.Namespace, console: Console) -> int:
+    """Shows the cluster that runs in a folder; fails where a process of it is not ready."""
+    shown = table(options.run_dir)
+    console.print(shown or f"No cluster runs in {options.run_dir}.")
+    standings = read_state(options.run_dir)
+    return 0 if standings and all(standing.health_now == "ready" for standing in standings) else 1
+
+
+def demo(options: argparse.Namespace, console: Console) -> int:
+    """Shows the bundled model on the bundled pictures."""
+    from services.local.demo import run  # noqa: PLC0415 - needs the extras of the SDK's command line
+
+    return run(started=options.started, port=options.port, console=console)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Returns the command line."""
+    top = argparse.ArgumentParser("python -m services.local", description="The whole cluster on this machine.")
+    commands = top.add_subparsers(dest="command", required=True)
+    _add_up(commands.add_parser("up", help="start a cluster and serve until Ctrl-C"))
+    shown = commands.add_parser("status", help="show the cluster that runs")
+    shown.add_argument("--run-dir", type=Path, default=RUN_DIR, help="its folder (default: .run)")
+    demonstrated = commands.add_parser("demo", help="index the emoji, answer six queries, then serve until Ctrl-C")
+    demonstrated.add_argument("--started", type=float, default=0.0, help="when set-up began, in seconds since 1970")
+    demonstrated.add_argument("--port", type=int, default=7700, help="the gateway's port; 0 for any")
+    return top
+
+
+def _add_up(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--store", required=True, help="URL or folder of the store")
+    command.add_argument(
+        "--model", default="models/emoji", help="an open_clip name or a folder (default: models/emoji)"
+    )
+    command.add_argument("--groups", type=int, default=2, help="searcher groups (default: 2)")
+    command.add_argument("--replicas", type=int, default=1, help="searchers in each group (default: 1)")
+    command.add_argument("--gateways", type=int, default=1, help="gateways (default: 1)")
+    command.add_argument("--encoders", type=int, default=1, help="encoders (default: 1)")
+    command.add_argument(
+        "--encoder-threads", type=int, default=0, help="CPU threads of each (default: cores / encoders)"
+    )
+    command.add_argument("--redis", action=argparse.BooleanOptionalAction, default=True, help="share a Redis")
+    command.add_argument("--port", type=int, default=7700, help="the first gateway's port; 0 for any (default: 7700)")
+    command.add_argument("--run-dir", type=Path, default=RUN_DIR, help="folder for logs and state (default: .run)")
+    command.add_argument("--restart", action="store_true", help="start processes again that end by themselves")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""What a cluster writes down about itself, so that `status` can find it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.local import probes
+from services.local.topology import Spec
+
+FILE = "cluster.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One process as it was written down, and how it is now: ready, not ready, or gone."""
+
+    name: str
+    role: str
+    address: str
+    health: str
+    pid: int
+    health_now: str
+
+
+def save_state(run_dir: Path, processes: Iterable[tuple[Spec, int]]) -> None:
+    """Writes down the processes with their process ids."""
+    rows = [
+        {"name": spec.name, "role": spec.role, "address": spec.address, "health": spec.health, "pid": pid}
+        for spec, pid in processes
+    ]
+    fresh = run_dir / f".{FILE}"
+    fresh.write_text(json.dumps({"pid": os.getpid(), "processes": rows}, indent=2))
+    fresh.replace(run_dir / FILE)
+
+
+def forget_state(run_dir: Path) -> None:
+    """Removes what was written down."""
+    (run_dir / FILE).unlink(missing_ok=True)
+
+
+def read_state(run_dir: Path) -> list[Standing]:
+    """Returns the processes of the cluster that runs in this folder, each asked for its health."""
+    try:
+        written = json.loads((run_dir / FILE).read_text())
+    except FileNotFoundError:
+        return []
+    if not _is_alive(written["pid"]):
+        return []
+    return [Standing(**row, health_now=_health(row["role"], row["health"], row["pid"])) for row in written["processes"]]
+
+
+def _health(role: str, health: str, pid: int) -> str:
+    if not _is_alive(pid):
+        return "gone"
+    probe = probes.is_redis_ready if role == "redis" else probes.is_ready
+    return "ready" if probe(health) else "not ready"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
