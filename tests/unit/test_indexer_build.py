@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,8 @@ from services.store import AttributeField, Manifest, Store, shard_of
 from sightline.errors import FailedPrecondition, InternalError, InvalidArgument, SightlineError, Unavailable
 from sightline.v1 import common_pb2
 from tests.unit.indexer_fakes import BROKEN, DIMENSION, FakeEncoder, picture_bytes
+
+UNIT: Vector = np.array([1] + [0] * (DIMENSION - 1), dtype=np.float32)
 
 
 class Silent:
@@ -51,7 +54,7 @@ class Bench:
     warnings: list[str] = field(default_factory=list)
     progress: Silent = field(default_factory=Silent)
 
-    def build(self, source: Path | str, encoder: FakeEncoder | None = None, **plan: object) -> Manifest:
+    def build(self, source: Path | str, encoder: FakeEncoder | None = None, **plan: Any) -> Manifest:
         """Builds generation n of `birds` from n calls."""
         spool = Spool(self.home / f"spool-{len(list(self.home.iterdir()))}")
         with ThreadPoolExecutor(2) as executor:
@@ -65,7 +68,7 @@ class Bench:
                 warn=self.warnings.append,
                 progress=self.progress,
             )
-            return build(Plan("birds", **plan), open_source(str(source)), world)  # type: ignore[arg-type]
+            return build(Plan("birds", **plan), open_source(str(source)), world)
 
     def reasons(self) -> dict[str, str]:
         """Why each thing was left out, by its file name or line."""
@@ -88,7 +91,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def write_lines(folder: Path, *records: dict[str, object] | str) -> Path:
+def write_lines(folder: Path, *records: Mapping[str, object] | str) -> Path:
     file = folder / "images.jsonl"
     file.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records))
     return file
@@ -228,7 +231,7 @@ def failing_after(pictures: int) -> Callable[[Pixels], Vector | SightlineError]:
     def answer(pixels: Pixels) -> Vector | SightlineError:
         if next(left, None) is None:
             raise Unavailable("no encoder answers")
-        return np.eye(DIMENSION, dtype=np.float32)[0]
+        return UNIT
 
     return answer
 
@@ -259,10 +262,9 @@ def test_a_picture_that_the_encoder_refuses_is_left_out(bench: Bench, photos: Pa
     def answer(pixels: Pixels) -> Vector | SightlineError:
         grey = int(pixels[0, 0, 0])
         nothing = np.full(DIMENSION, np.nan, dtype=np.float32)
-        refused: dict[int, Vector | SightlineError] = {0: InternalError("out of memory"), 3: nothing, 6: 2 * unit}
-        return refused.get(grey, unit)
+        refused: dict[int, Vector | SightlineError] = {0: InternalError("out of memory"), 3: nothing, 6: 2 * UNIT}
+        return refused.get(grey, UNIT)
 
-    unit = np.eye(DIMENSION, dtype=np.float32)[0]
     assert bench.build(photos, FakeEncoder(answer=answer)).images == 37
     assert bench.reasons() == {
         "0.png": "the encoder refused it: out of memory",
@@ -279,7 +281,7 @@ def test_batches_are_filled(bench: Bench, photos: Path) -> None:
 
 
 @pytest.mark.parametrize(("plan", "field"), [({"index": "Flut"}, "Flut"), ({"index": "IVF64,Flat"}, "IVF64")])
-def test_an_index_that_cannot_be_made_is_named(bench: Bench, photos: Path, plan: dict[str, object], field: str) -> None:
+def test_an_index_that_cannot_be_made_is_named(bench: Bench, photos: Path, plan: dict[str, Any], field: str) -> None:
     """A factory string that FAISS does not know, or that needs more images than there are, fails by name."""
     with pytest.raises(InvalidArgument, match=field):
         bench.build(photos, **plan)
@@ -314,7 +316,11 @@ class TestScope:
 
     def test_one_row_without_the_attribute_is_enough(self, bench: Bench, photos: Path) -> None:
         """A photograph among emoji is warned about by name."""
-        rows = [{"uri": "0.png", "attributes": {"emoji": "🐦"}}, {"uri": "3.png"}, {"uri": "6.png"}]
+        rows: list[dict[str, object]] = [
+            {"uri": "0.png", "attributes": {"emoji": "🐦"}},
+            {"uri": "3.png"},
+            {"uri": "6.png"},
+        ]
         bench.build(write_lines(photos, *rows), FakeEncoder(scope="emoji"))
         assert ["3.png" in warning for warning in bench.warnings] == [True]
 

@@ -44,6 +44,12 @@ class SearcherServer(searcher_pb2_grpc.SearcherServiceServicer):
     loaded: list[int] = field(default_factory=list)
     refused: dict[int, str] = field(default_factory=dict)
 
+    def Search(self, request: Any, context: Any) -> searcher_pb2.SearchResponse:
+        raise NotImplementedError
+
+    def Fetch(self, request: Any, context: Any) -> searcher_pb2.FetchResponse:
+        raise NotImplementedError
+
     def Status(self, request: Any, context: Any) -> searcher_pb2.StatusResponse:
         response = searcher_pb2.StatusResponse(group=0, groups=1)
         birds = response.collections.add(collection="birds", generations=self.loaded)
@@ -75,8 +81,8 @@ class Installation:
 def installation(tmp_path: Path) -> Iterator[Installation]:
     server = grpc.server(ThreadPoolExecutor(4))
     searching = SearcherServer()
-    encoder_pb2_grpc.add_EncoderServiceServicer_to_server(EncoderServer(), server)  # type: ignore[no-untyped-call]
-    searcher_pb2_grpc.add_SearcherServiceServicer_to_server(searching, server)  # type: ignore[no-untyped-call]
+    encoder_pb2_grpc.add_EncoderServiceServicer_to_server(EncoderServer(), server)
+    searcher_pb2_grpc.add_SearcherServiceServicer_to_server(searching, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
     yield Installation(address, address, searching, str(tmp_path / "store"))

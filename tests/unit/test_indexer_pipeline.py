@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -71,9 +71,9 @@ async def test_a_blocking_iterator_is_read_on_a_thread() -> None:
 
     assert [i async for i in off_loop(iter(range(150)), chunk=64)] == list(range(150))
 
-    def failing() -> object:
+    def failing() -> Iterator[int]:
         yield 1
         raise OSError("gone")
 
     with pytest.raises(OSError, match="gone"):
-        assert [i async for i in off_loop(failing(), chunk=1)]  # type: ignore[arg-type]
+        assert [i async for i in off_loop(failing(), chunk=1)]

@@ -32,7 +32,8 @@ async def test_a_file_becomes_a_prepared_picture(tmp_path: Path, read: Callable[
     file.write_bytes(picture_bytes(size=(400, 300)))
     picture = await read().read(Row("a", "a.png", str(file)))
     assert isinstance(picture, Picture)
-    assert (picture.pixels.shape, picture.pixels.dtype) == ((8, 8, 3), np.uint8)
+    assert picture.pixels.shape == (8, 8, 3)
+    assert picture.pixels.dtype == np.dtype(np.uint8)
     assert picture.pixels[4, 4].tolist() == [90, 30, 30]
     assert (picture.width, picture.height) == (400, 300)
     small = Image.open(io.BytesIO(picture.thumbnail))
