@@ -72,6 +72,11 @@ class LoadedGeneration:
         """Returns the packed row (shard << 32 | row) of each id; None for those that are not in the shards here."""
         return [self._find(identifier) for identifier in ids]
 
+    def has(self, row: int) -> bool:
+        """Returns whether a packed row is here."""
+        segment = self._segments.get(row >> 32)
+        return segment is not None and row & 0xFFFFFFFF < len(segment)
+
     def ids(self, rows: Sequence[int]) -> list[bytes]:
         """Returns the ids of packed rows. Raises InvalidArgument for a row that is not here; so do those below."""
         return self._read(rows, lambda segment, row: segment.ids[row])
@@ -136,9 +141,7 @@ class LoadedGeneration:
         return [read(*self._locate(int(packed))) for packed in rows]
 
     def _locate(self, packed: int) -> tuple[Segment, int]:
-        shard, row = packed >> 32, packed & 0xFFFFFFFF
-        segment = self._segments.get(shard)
-        if segment is None or row >= len(segment):
-            message = f"there is no row {row} of shard {shard} here; the shards {list(self.shards)} are"
+        if not self.has(packed):
+            message = f"there is no row {packed & 0xFFFFFFFF} of shard {packed >> 32} here"
             raise InvalidArgument(message, reason="NO_SUCH_ROW", field="rows")
-        return segment, row
+        return self._segments[packed >> 32], packed & 0xFFFFFFFF

@@ -1,0 +1,1 @@
+"""The searcher: holds the shards of one group, and searches them."""
