@@ -6,7 +6,7 @@ STARTED := $(shell date +%s)
 PYTHON := .venv/bin/python
 SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
-CODE := sightline services training benchmarks tests
+CODE := sightline services training benchmarks tests tools/settings_page.py
 
 
 .PHONY: help demo test check prove protos pins clean

@@ -30,6 +30,8 @@ from services.local.topology import Overrides, Spec, Topology, as_environment, p
 READY_SECONDS = 180.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
+# Callers come last: a gateway is ready by itself, and would find nobody for a second.
+_STARTING = (("redis", "encoder", "searcher"), ("gateway",))
 # Callers go first, so that what is in flight finds those who answer it.
 _STOPPING = (("gateway",), ("encoder", "searcher"), ("redis",))
 
@@ -96,9 +98,8 @@ class LocalCluster:
         self.run_dir.mkdir(parents=True, exist_ok=True)
         try:
             self._guard = _start_guard()
-            for process in self.processes.values():
-                self._spawn(process)
-            self.wait_ready()
+            for roles in _STARTING:
+                self._start([process for process in self.processes.values() if process.spec.role in roles])
         except BaseException:
             self.close()
             raise
@@ -107,7 +108,6 @@ class LocalCluster:
         """Drains and stops all processes: gateways, then those that they ask, then Redis."""
         for roles in _STOPPING:
             self._end([process for process in self.processes.values() if process.spec.role in roles])
-        self._end([process for process in self.processes.values() if process.is_running])
         if self._guard and self._guard.stdin:
             self._guard.stdin.close()
             self._guard.wait()
@@ -192,6 +192,12 @@ class LocalCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.close)
+
+    def _start(self, processes: list[Process]) -> None:
+        for process in processes:
+            self._spawn(process)
+        if processes:
+            self.wait_ready(*(process.name for process in processes))
 
     def _spawn(self, process: Process) -> None:
         process.start()
