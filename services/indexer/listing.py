@@ -10,13 +10,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from services.store import Pointers, Store
-from sightline.errors import FailedPrecondition
+from sightline.errors import FailedPrecondition, NotFound
 
 
 def describe_store(store: Store, collection: str | None) -> list[dict[str, Any]]:
-    """Each collection with its pointers and generations, as plain values. Raises what the store raises."""
+    """Each collection that has generations, with its pointers, as plain values.
+
+    Raises:
+        NotFound: the one asked for has none.
+        SightlineError: the store cannot be read.
+    """
     names = store.collections() if collection is None else [collection]
-    return [_collection(store, name) for name in names]
+    found = [one for one in (_collection(store, name) for name in names) if one["generations"]]
+    if collection is not None and not found:
+        raise NotFound(f"there is no collection {collection!r}")
+    return found
 
 
 def print_store(console: Console, collections: list[dict[str, Any]]) -> None:

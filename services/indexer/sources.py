@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 from fsspec.core import split_protocol, url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from services.indexer.lines import parse_line
 from services.indexer.rows import Refusal, Row
@@ -47,7 +48,8 @@ def open_source(source: str) -> Source:
         raise NotFound(f"there is nothing at {source!r}")
     if not path.endswith((".jsonl", ".ndjson")):
         raise InvalidArgument(f"{source!r} is neither a folder nor a .jsonl file", field="source")
-    return Source(_read_lines(source), total=None)
+    # Reading a far list twice for the sake of a progress bar would be too much.
+    return Source(_read_lines(source), total=_count_lines(path) if isinstance(fs, LocalFileSystem) else None)
 
 
 def _open_folder(fs: Any, root: str) -> Source:
@@ -73,6 +75,14 @@ def _read_lines(source: str) -> Iterator[Row | Refusal]:
                 yield _row(source, number, line)
     except OSError as exc:
         raise Unavailable(f"{source} cannot be read: {exc}") from exc
+
+
+def _count_lines(path: str) -> int:
+    try:
+        with open(path, "rb") as file:
+            return sum(1 for _ in _bounded_lines(file))
+    except OSError as exc:
+        raise Unavailable(f"{path} cannot be read: {exc}") from exc
 
 
 def _bounded_lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -152,6 +152,7 @@ def test_nobody_to_ask_must_be_said(installation: Installation, photos: Path) ->
     assert result.exit_code == 1
     assert "--unchecked" in result.output
     assert installation.run("list", collection="").output == "The store holds no collection.\n"
+    assert "there is no collection 'birds'" in installation.run("list").output
     assert installation.build(photos, "--publish", "--unchecked").exit_code == 0
 
 

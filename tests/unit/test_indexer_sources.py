@@ -132,6 +132,12 @@ class TestLines:
         """A bad line is refused by number, with the field at fault and what is wrong with it."""
         assert reason in _reason(tmp_path, line)
 
+    def test_lines_are_counted_beforehand_where_they_are_near(self, tmp_path: Path) -> None:
+        """How many lines there are is known from the start for a file on this machine, blank ones left out."""
+        file = tmp_path / "images.jsonl"
+        file.write_bytes(b'{"uri": "a"}\n\n{"uri": "b"}')
+        assert open_source(str(file)).total == 2
+
     def test_a_bad_line_does_not_hide_those_after_it(self, tmp_path: Path) -> None:
         """After a refused line, even one without an end in sight, the next is read."""
         bad, good = _lines(tmp_path, b"x" * (3 * LINE_LIMIT), b'{"uri": "a"}')
