@@ -1,0 +1,92 @@
+"""How we reach a server, and what a failed call means: the one place where gRPC's errors become ours."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from sightline.errors import DeadlineExceeded, InvalidArgument, SightlineError, Unavailable, error_for
+from sightline.internal.v1 import splice_pb2
+from sightline.v1 import common_pb2
+
+MAX_MESSAGE = 64 * 1024 * 1024
+"""Bytes of one message, in and out; the servers' own limit."""
+
+_ERROR_TYPE = "type.googleapis.com/sightline.v1.Error"
+
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.02s",
+                "maxBackoff": "0.5s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    # Retries stop while more than one call in ten fails: they must not make an outage worse.
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+}
+
+_OPTIONS = [
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    # A server that hangs is seen only by pings that it owes an answer: after 10 + 2 seconds.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+def open_channel(address: str, tls: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    """Opens a channel; it connects when it is first used.
+
+    Raises:
+        InvalidArgument: `address` is neither ``host:port`` nor a gRPC target.
+    """
+    if ":" not in address:
+        raise InvalidArgument(f"an address is host:port, got {address!r}", reason="BAD_ADDRESS", field="address")
+    known = address.startswith(("dns:", "unix:", "ipv4:", "ipv6:", "xds:"))
+    target = address if known else f"dns:///{address}"
+    if tls:
+        return grpc.aio.secure_channel(target, tls, options=_OPTIONS)
+    return grpc.aio.insecure_channel(target, options=_OPTIONS)
+
+
+def error_of(call: grpc.aio.AioRpcError, address: str) -> SightlineError:
+    """Returns the error that a failed call stands for: the one that the server sent, or what its status says."""
+    for key, value in call.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes) and (sent := _sent(value)):
+            return sent
+    code, details = call.code(), call.details() or "no details"
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return Unavailable(f"{address} does not answer: {details}")
+    if (
+        code is grpc.StatusCode.CANCELLED
+    ):  # by the server, or a channel closed under the call; ours raise CancelledError
+        return Unavailable(f"{address} ended the call: {details}", reason="CALL_ENDED")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded(f"{address} gave no answer in time")
+    return error_for(code.value[0], details, reason=code.name)
+
+
+def _sent(status: bytes) -> SightlineError | None:
+    try:
+        for detail in splice_pb2.RpcStatus.FromString(status).details:
+            if detail.type_url == _ERROR_TYPE:
+                sent = common_pb2.Error.FromString(detail.value)
+                return error_for(sent.code, sent.message, reason=sent.reason, field=sent.field)
+    except DecodeError:
+        pass  # not ours: the status itself has to do
+    return None

@@ -1,0 +1,161 @@
+"""The commands: what is asked, and in which form the answer is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from PIL import Image
+from rich.console import Console, RenderableType
+
+from sightline.cli import tables
+from sightline.cli.asking import REFUSED, ask, build_query, thumbnails_of
+from sightline.cli.grid import draw_grid
+from sightline.cli.terminal import draw_pictures
+from sightline.results import Collection, SearchResult, StoredImage
+from sightline.surface import SearchClient
+
+DEFAULT_ADDRESS = "127.0.0.1:7700"
+
+app = typer.Typer(
+    help="Searches images by words, by pictures, or by mixtures of them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _address(given: str) -> str:
+    if ":" not in given:
+        raise typer.BadParameter(f"an address is host:port, got {given!r}")
+    return given
+
+
+def _picture_file(given: Path | None) -> Path | None:
+    if given and given.suffix.lower() not in Image.registered_extensions():
+        raise typer.BadParameter(f"{given.name} does not end like a picture; try {given.stem}.png")
+    if given and not given.absolute().parent.is_dir():
+        raise typer.BadParameter(f"there is no folder {given.absolute().parent}")
+    return given
+
+
+AddressOption = Annotated[
+    str, typer.Option(envvar="SIGHTLINE_ADDRESS", callback=_address, help="Where the gateway listens: host:port.")
+]
+CollectionOption = Annotated[str, typer.Option(help="The collection; not needed where there is just one.")]
+TimeoutOption = Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+PicturesOption = Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw pictures in the terminal.")]
+
+
+@app.command()
+def search(
+    words: Annotated[str | None, typer.Argument(metavar="[WORDS]", help="What to look for, in any language.")] = None,
+    *,
+    image: Annotated[list[Path] | None, typer.Option(help="A picture that hits should resemble. Repeatable.")] = None,
+    id: Annotated[list[str] | None, typer.Option(help="An image of the collection, as --image. Repeatable.")] = None,
+    minus: Annotated[list[str] | None, typer.Option(help="Words to steer away from. Repeatable.")] = None,
+    top_k: Annotated[int, typer.Option(min=1, max=1000, help="How many hits.")] = 10,
+    min_score: Annotated[float | None, typer.Option(help="Leave out hits that score less, -1 to 1.")] = None,
+    collection: CollectionOption = "",
+    as_json: JsonOption = False,
+    save: Annotated[
+        Path | None, typer.Option(callback=_picture_file, help="Save the hits as one labelled picture.")
+    ] = None,
+    fonts: Annotated[
+        list[Path] | None, typer.Option(envvar="SIGHTLINE_FONTS", help="A folder of fonts for --save. Repeatable.")
+    ] = None,
+    pictures: PicturesOption = True,
+    timeout: TimeoutOption = 10.0,
+    address: AddressOption = DEFAULT_ADDRESS,
+) -> None:
+    """Finds the images nearest to words, pictures, or a mixture of them."""
+    query = build_query(words, image or (), id or (), minus or ())
+    console = Console()
+    drawn = pictures and console.is_terminal and not as_json
+
+    async def question(client: SearchClient) -> tuple[SearchResult, list[bytes]]:
+        result = await client.search(query, collection=collection, top_k=top_k, min_score=min_score)
+        return result, await thumbnails_of(client, result, collection) if result.hits and (drawn or save) else []
+
+    result, thumbnails = ask(address, timeout, question)
+    _show(console, _result_as_json(result) if as_json else None, result)
+    shown = list(zip(result.hits, thumbnails, strict=False))
+    if drawn:
+        draw_pictures(console, [(file, f"{n} {hit.image.caption or hit.id}") for n, (hit, file) in enumerate(shown, 1)])
+    if save:
+        title = " ".join([words or "", *(f"-{word}" for word in minus or ())]).strip() or "the pictures most alike"
+        cells = [(file, hit.image.caption or hit.id, hit.score) for hit, file in shown]
+        _write(save, lambda: draw_grid([(title, cells)], font_folders=fonts or ()).save(save))
+
+
+@app.command()
+def get(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The image's id.")],
+    *,
+    collection: CollectionOption = "",
+    as_json: JsonOption = False,
+    save: Annotated[Path | None, typer.Option(help="Save the thumbnail, a WebP file.")] = None,
+    pictures: PicturesOption = True,
+    timeout: TimeoutOption = 10.0,
+    address: AddressOption = DEFAULT_ADDRESS,
+) -> None:
+    """Shows what is stored of one image."""
+    stored = ask(address, timeout, lambda client: client.get(id, collection=collection, thumbnail=True))
+    console = Console()
+    _show(console, _stored_as_json(stored) if as_json else None, tables.image(stored))
+    if pictures and console.is_terminal and not as_json:
+        draw_pictures(console, [(stored.thumbnail, "")])
+    if save:
+        _write(save, lambda: save.write_bytes(stored.thumbnail))
+
+
+@app.command()
+def status(
+    as_json: JsonOption = False, timeout: TimeoutOption = 10.0, address: AddressOption = DEFAULT_ADDRESS
+) -> None:
+    """Shows whether the gateway is ready, and what can be searched."""
+
+    async def question(client: SearchClient) -> tuple[bool, list[Collection]]:
+        return await client.serving(), await client.collections()
+
+    serving, listed = ask(address, timeout, question)
+    console = Console()
+    if not as_json:
+        state = "[green]ready[/green]" if serving else "[yellow]not ready[/yellow]"
+        console.print(f"The gateway at {address} is {state}.")
+    known = {"address": address, "serving": serving, "collections": [asdict(one) for one in listed]}
+    _show(console, known if as_json else None, tables.collections(listed))
+    if not serving:
+        raise typer.Exit(REFUSED)
+
+
+def _show(console: Console, document: dict[str, Any] | None, renderable: RenderableType) -> None:
+    """Prints the document as JSON; where there is none, what is for people."""
+    if document is None:
+        console.print(renderable)
+    else:
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def _result_as_json(result: SearchResult) -> dict[str, Any]:
+    document = asdict(result)
+    document["coverage"]["complete"] = result.coverage.complete
+    return document
+
+
+def _stored_as_json(stored: StoredImage) -> dict[str, Any]:
+    return {"image": asdict(stored.image), "thumbnail_bytes": len(stored.thumbnail), "generation": stored.generation}
+
+
+def _write(path: Path, write: Callable[[], object]) -> None:
+    try:
+        write()
+    except OSError as error:
+        typer.echo(f"{path}: {error.strerror}", err=True)
+        raise typer.Exit(REFUSED) from None
+    typer.echo(f"Saved {path}", err=True)

@@ -1,0 +1,80 @@
+"""Between the commands and the client: builds the query, makes the call, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from sightline.client import Client
+from sightline.errors import SightlineError, Unavailable
+from sightline.queries import ImageId, Query, Weighted, image, text
+from sightline.results import SearchResult, StoredImage
+from sightline.surface import SearchClient
+
+REFUSED = 1
+"""Exit code: the service refused or could not be reached. That of a command that makes no sense is 2."""
+
+_THUMBNAILS = 64  # that one call may ask for
+
+_T = TypeVar("_T")
+
+
+def ask(address: str, timeout: float, question: Callable[[SearchClient], Coroutine[Any, Any, _T]]) -> _T:
+    """Returns what the service answers.
+
+    Raises:
+        typer.Exit: it refused, or could not be reached; the reason has been printed.
+    """
+
+    async def asking() -> _T:
+        async with Client(address, timeout=timeout) as client:
+            return await question(client)
+
+    try:
+        return asyncio.run(asking())
+    except SightlineError as error:
+        typer.echo(f"{error} ({error.reason})", err=True)
+        if isinstance(error, Unavailable):
+            typer.echo("Is a gateway running there? --address or SIGHTLINE_ADDRESS chooses another.", err=True)
+        raise typer.Exit(REFUSED) from None
+
+
+def build_query(words: str | None, files: Sequence[Path], ids: Sequence[str], minus: Sequence[str]) -> Query:
+    """Returns what to look for: all of it together, steering away from `minus`.
+
+    Raises:
+        typer.BadParameter: there is nothing to look for, or a file cannot be read.
+    """
+    try:
+        wanted: list[Query] = [text(words)] if words is not None else []
+        wanted += [image(file) for file in files]
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename}: {error.strerror}", param_hint="--image") from None
+    wanted += [ImageId(one) for one in ids]
+    if not wanted:
+        raise typer.BadParameter(
+            'say what to look for: words, --image FILE or --id ID, such as: sightline search "cat"'
+        )
+    if len(wanted) == 1 and not minus:
+        return wanted[0]
+    return Weighted([*((1.0, one) for one in wanted), *((-1.0, text(one)) for one in minus)])
+
+
+async def thumbnails_of(client: SearchClient, result: SearchResult, collection: str) -> list[bytes]:
+    """Returns the hits' thumbnails, in their order, from the generation that answered; empty where there is none."""
+    ids = [hit.id for hit in result.hits]
+    files: list[bytes] = []
+    for first in range(0, len(ids), _THUMBNAILS):
+        stored = await client.get_many(
+            ids[first : first + _THUMBNAILS],
+            collection=collection,
+            thumbnails=True,
+            fields=["id"],
+            generation=result.generation,
+        )
+        files += [one.thumbnail if isinstance(one, StoredImage) else b"" for one in stored]
+    return files

@@ -1,0 +1,136 @@
+"""Text in any alphabet, drawn with whatever fonts the machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+FOLDERS = (
+    "/usr/share/fonts",
+    "/usr/share/fonts-droid-fallback",
+    "/usr/local/share/fonts",
+    "~/.local/share/fonts",
+    "~/.fonts",
+    "/System/Library/Fonts",
+    "/Library/Fonts",
+    "C:/Windows/Fonts",
+)
+"""Where systems keep their fonts."""
+
+# Good ones first; a text is drawn with the first that has its letters. Joined scripts need a font of their own.
+_FILES = (
+    "NotoSans-Regular.ttf",
+    "DejaVuSans.ttf",
+    "LiberationSans-Regular.ttf",
+    "Arial.ttf",
+    "arial.ttf",
+    "NotoSansArabic-Regular.ttf",
+    "NotoSansDevanagari-Regular.ttf",
+    "Lohit-Devanagari.ttf",
+    "NotoSansThai-Regular.ttf",
+    "Garuda.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "DroidSansFallbackFull.ttf",
+    "wqy-microhei.ttc",
+    "PingFang.ttc",
+    "Hiragino Sans GB.ttc",
+    "AppleSDGothicNeo.ttc",
+    "msyh.ttc",
+    "malgun.ttf",
+    "Nirmala.ttf",
+    "FreeSans.ttf",
+    "FreeSerif.ttf",
+    "Arial Unicode.ttf",
+    "unifont.otf",
+)
+_NOWHERE = "\U0010fffe"  # a code point that no font has
+
+
+class Lettering:
+    """Draws and measures text of one size, each stretch of it with the first font that has its letters.
+
+    Args:
+        size: in pixels.
+        folders: looked through before the system's own.
+    """
+
+    def __init__(self, size: int, folders: Iterable[Path] = ()) -> None:
+        places = (*folders, *(Path(folder).expanduser() for folder in FOLDERS))
+        found = [ImageFont.truetype(path, size) for path in _find(tuple(places))]
+        self._fonts: Sequence[ImageFont.FreeTypeFont] = found or [_built_in(size)]
+        self.height = round(size * 1.3)
+
+    def width(self, text: str) -> float:
+        """Returns the width of the text in pixels."""
+        return sum(font.getlength(stretch) for font, stretch in self._stretches(text))
+
+    def draw(self, canvas: ImageDraw.ImageDraw, place: tuple[float, float], text: str, fill: str) -> None:
+        """Draws one line of text; `place` is the left end of its base line."""
+        x, y = place
+        for font, stretch in self._stretches(text):
+            canvas.text((x, y), stretch, fill=fill, font=font, anchor="ls")
+            x += font.getlength(stretch)
+
+    def wrap(self, text: str, width: float, lines: int) -> list[str]:
+        """Breaks the text into at most so many lines of that width; what is left over ends in an ellipsis."""
+        words, broken = text.split(), [""]
+        for word in words:
+            longer = f"{broken[-1]} {word}".strip()
+            if broken[-1] and self.width(longer) > width:
+                broken.append(word)
+            else:
+                broken[-1] = longer
+        kept = broken[:lines]
+        if len(broken) > lines:
+            kept[-1] += " …"
+        return [self._shortened(line, width) for line in kept]
+
+    def _shortened(self, line: str, width: float) -> str:
+        if self.width(line) <= width:
+            return line
+        while line and self.width(f"{line}…") > width:
+            line = line[:-1]
+        return f"{line}…"
+
+    def _stretches(self, text: str) -> list[tuple[ImageFont.FreeTypeFont, str]]:
+        stretches: list[tuple[ImageFont.FreeTypeFont, str]] = []
+        for letter in text:
+            if stretches and (letter.isspace() or _has(stretches[-1][0], letter)):
+                stretches[-1] = (stretches[-1][0], stretches[-1][1] + letter)
+            else:
+                stretches.append((self._font_for(letter), letter))
+        return stretches
+
+    def _font_for(self, letter: str) -> ImageFont.FreeTypeFont:
+        return next((font for font in self._fonts if _has(font, letter)), self._fonts[0])
+
+
+@cache
+def _has(font: ImageFont.FreeTypeFont, letter: str) -> bool:
+    """Whether the font has the letter: Pillow does not say, so it is drawn and compared with one that no font has."""
+    return _drawn(font, letter) != _drawn(font, _NOWHERE)
+
+
+@cache
+def _drawn(font: ImageFont.FreeTypeFont, letter: str) -> bytes:
+    image = Image.new("L", (int(font.size * 2), int(font.size * 2)))
+    ImageDraw.Draw(image).text((font.size // 2, font.size // 4), letter, fill=255, font=font)
+    return image.tobytes()
+
+
+@cache
+def _find(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    there: dict[str, Path] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*.[to]t[fc]")) if folder.is_dir() else ():
+            there.setdefault(path.name, path)
+    return tuple(there[name] for name in _FILES if name in there)
+
+
+def _built_in(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
+    return font

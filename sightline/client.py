@@ -1,0 +1,193 @@
+"""The client: asks a Sightline installation over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline._channel import error_of, open_channel
+from sightline._translate import (
+    from_collection,
+    from_error,
+    from_response,
+    from_search_item,
+    from_stored,
+    from_stored_item,
+    to_fields,
+    to_request,
+)
+from sightline.errors import SightlineError, Unavailable
+from sightline.queries import SearchRequest, image
+from sightline.results import Collection, SearchResult, StoredImage
+from sightline.stream import ReopeningStream, SearchStream
+from sightline.surface import WINDOW, SearchClient
+from sightline.v1 import (
+    collection_pb2,
+    collection_pb2_grpc,
+    embed_pb2,
+    embed_pb2_grpc,
+    image_pb2,
+    image_pb2_grpc,
+    search_pb2,
+    search_pb2_grpc,
+)
+
+_Request = TypeVar("_Request")
+_Reply = TypeVar("_Reply")
+
+_HEALTH = "/grpc.health.v1.Health/Check"
+_SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse{status: SERVING}
+
+
+class Client(SearchClient):
+    """Asks the gateways at an address. It spreads calls over all of them, and connects when it is first used.
+
+    ::
+
+        async with Client("localhost:7700") as client:
+            for hit in await client.search("red apple"):
+                print(hit.id, hit.score)
+
+    Args:
+        address: ``host:port``, or any gRPC target; a name with several addresses is balanced over all of them.
+        tls: credentials, from `grpc.ssl_channel_credentials`; in the clear when None.
+        timeout: seconds that a call has unless it says otherwise.
+        metadata: sent with every call, such as ``{"authorization": "Bearer …"}``.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: grpc.ChannelCredentials | None = None,
+        timeout: float = 10.0,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._timeout = timeout
+        self._metadata = tuple((metadata or {}).items())
+
+        self._opened: grpc.aio.Channel | None = None
+
+    @property
+    def _channel(self) -> grpc.aio.Channel:
+        # Opened by the first call, in whose event loop it then lives.
+        self._opened = self._opened or open_channel(self._address, self._tls)
+        return self._opened
+
+    async def close(self) -> None:
+        """Closes the connections. Calls that are under way fail."""
+        if self._opened:
+            await self._opened.close()
+
+    async def _search(self, request: SearchRequest, timeout: float | None, request_id: str | None) -> SearchResult:
+        stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        return from_response(await self._call(stub.Search, to_request(request), timeout, request_id))
+
+    async def _search_batch(
+        self, requests: list[SearchRequest], timeout: float | None, request_id: str | None
+    ) -> list[SearchResult | SightlineError]:
+        stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        message = search_pb2.SearchBatchRequest(requests=[to_request(request) for request in requests])
+        reply = await self._call(stub.SearchBatch, message, timeout, request_id)
+        return [from_search_item(item) for item in reply.items]
+
+    def stream(self, *, window: int = WINDOW, timeout: float | None = None) -> SearchStream:
+        """Opens a stream for many questions, cheaper than single calls; use it with ``async with``."""
+        stub = search_pb2_grpc.SearchServiceStub(self._channel)
+        return ReopeningStream(
+            lambda: stub.SearchStream(metadata=self._metadata),
+            address=self._address,
+            window=window,
+            timeout=self._timeout if timeout is None else timeout,
+        )
+
+    async def get(
+        self,
+        id: str,
+        *,
+        collection: str = "",
+        thumbnail: bool = False,
+        fields: Sequence[str] | None = None,
+        generation: int = 0,
+        timeout: float | None = None,
+    ) -> StoredImage:
+        """Returns one image; NotFound where the collection has none of that id."""
+        stub = image_pb2_grpc.ImageServiceStub(self._channel)
+        message = image_pb2.GetImageRequest(
+            collection=collection, id=id, fields=to_fields(fields), thumbnail=thumbnail, generation=generation
+        )
+        return from_stored(await self._call(stub.Get, message, timeout))
+
+    async def get_many(
+        self,
+        ids: Sequence[str],
+        *,
+        collection: str = "",
+        thumbnails: bool = False,
+        fields: Sequence[str] | None = None,
+        generation: int = 0,
+        timeout: float | None = None,
+    ) -> list[StoredImage | SightlineError]:
+        """Returns 1 to 1,000 images, at most 64 with thumbnails: for each id, in order, its image or its error."""
+        stub = image_pb2_grpc.ImageServiceStub(self._channel)
+        message = image_pb2.BatchGetImagesRequest(
+            collection=collection, ids=ids, fields=to_fields(fields), thumbnails=thumbnails, generation=generation
+        )
+        reply = await self._call(stub.BatchGet, message, timeout)
+        return [from_stored_item(item) for item in reply.items]
+
+    async def collections(self, *, timeout: float | None = None) -> list[Collection]:
+        """Returns all collections, by name."""
+        stub = collection_pb2_grpc.CollectionServiceStub(self._channel)
+        reply = await self._call(stub.List, collection_pb2.ListCollectionsRequest(), timeout)
+        return [from_collection(one) for one in reply.collections]
+
+    async def collection(self, name: str = "", *, timeout: float | None = None) -> Collection:
+        """Returns one collection; NotFound where there is none of that name."""
+        stub = collection_pb2_grpc.CollectionServiceStub(self._channel)
+        reply = await self._call(stub.Get, collection_pb2.GetCollectionRequest(collection=name), timeout)
+        return from_collection(reply.collection)
+
+    async def embed(
+        self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = (), *, timeout: float | None = None
+    ) -> NDArray[np.float32]:
+        """Returns the unit vectors of 1 to 256 texts and images: float32 [n, d], the texts first."""
+        stub = embed_pb2_grpc.EmbedServiceStub(self._channel)
+        inputs = [embed_pb2.EmbedInput(text=words) for words in texts]
+        inputs += [embed_pb2.EmbedInput(image=image(file).data) for file in images]
+        reply = await self._call(stub.Embed, embed_pb2.EmbedRequest(inputs=inputs), timeout)
+        for item in reply.items:
+            if item.HasField("error"):
+                raise from_error(item.error)
+        rows = b"".join(item.vector.values for item in reply.items)
+        return np.frombuffer(rows, dtype="<f4").astype(np.float32).reshape(len(inputs), -1)
+
+    async def serving(self, *, timeout: float | None = None) -> bool:
+        """Returns whether the server says that it is ready for calls (grpc.health.v1)."""
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            _HEALTH, request_serializer=bytes, response_deserializer=bytes
+        )
+        return await self._call(check, b"", timeout) == _SERVING
+
+    async def _call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Reply],
+        message: _Request,
+        timeout: float | None,
+        request_id: str | None = None,
+    ) -> _Reply:
+        own = (("x-request-id", request_id),) if request_id else ()
+        seconds = self._timeout if timeout is None else timeout
+        try:
+            return await method(message, timeout=seconds, metadata=(*self._metadata, *own))
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error, self._address) from error
+        except grpc.aio.UsageError as error:
+            raise Unavailable("the client is closed", reason="CLIENT_CLOSED") from error

@@ -1,0 +1,110 @@
+"""The client for code that is not asynchronous: the same calls, run by a loop in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sightline.client import Client
+from sightline.errors import SightlineError
+from sightline.queries import QueryLike, RequestLike, SearchOptions
+from sightline.results import Answer, Collection, SearchResult, StoredImage
+from sightline.surface import SearchClient
+
+_T = TypeVar("_T")
+
+
+class SyncClient:
+    """Wraps a client, or makes one for an address; its methods take and return the same. Safe to share by threads.
+
+    ::
+
+        with SyncClient("localhost:7700") as client:
+            print(client.search("red apple", top_k=3))
+    """
+
+    def __init__(self, client: SearchClient | str) -> None:
+        self._client = Client(client) if isinstance(client, str) else client
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="sightline-client", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the client and ends the thread."""
+        if self._loop.is_closed():
+            return
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def search(
+        self,
+        query: QueryLike,
+        *,
+        timeout: float | None = None,
+        request_id: str | None = None,
+        **options: Unpack[SearchOptions],
+    ) -> SearchResult:
+        """As `Client.search`."""
+        return self._run(self._client.search(query, timeout=timeout, request_id=request_id, **options))
+
+    def search_batch(
+        self, requests: Iterable[RequestLike], *, timeout: float | None = None
+    ) -> list[SearchResult | SightlineError]:
+        """As `Client.search_batch`."""
+        return self._run(self._client.search_batch(requests, timeout=timeout))
+
+    def search_stream(self, questions: Iterable[RequestLike], *, timeout: float | None = None) -> Iterator[Answer]:
+        """As `Client.search_stream`."""
+        answers = self._client.search_stream(questions, timeout=timeout)
+        try:
+            while answer := self._run(_next(answers)):
+                yield answer
+        finally:
+            self._run(answers.aclose())
+
+    def get(self, id: str, *, collection: str = "", thumbnail: bool = False) -> StoredImage:
+        """As `Client.get`."""
+        return self._run(self._client.get(id, collection=collection, thumbnail=thumbnail))
+
+    def get_many(
+        self, ids: Sequence[str], *, collection: str = "", thumbnails: bool = False
+    ) -> list[StoredImage | SightlineError]:
+        """As `Client.get_many`."""
+        return self._run(self._client.get_many(ids, collection=collection, thumbnails=thumbnails))
+
+    def collections(self) -> list[Collection]:
+        """As `Client.collections`."""
+        return self._run(self._client.collections())
+
+    def collection(self, name: str = "") -> Collection:
+        """As `Client.collection`."""
+        return self._run(self._client.collection(name))
+
+    def embed(self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = ()) -> NDArray[np.float32]:
+        """As `Client.embed`."""
+        return self._run(self._client.embed(texts, images))
+
+    def serving(self) -> bool:
+        """As `Client.serving`."""
+        return self._run(self._client.serving())
+
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def _next(answers: AsyncGenerator[Answer, None]) -> Answer | None:
+    return await anext(answers, None)

@@ -1,0 +1,190 @@
+"""The client's own affairs: channels, deadlines, errors, and the synchronous wrapper."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+
+import sightline
+from sightline import (
+    Client,
+    DeadlineExceeded,
+    FakeClient,
+    Image,
+    InternalError,
+    InvalidArgument,
+    NotFound,
+    SyncClient,
+    Unavailable,
+)
+from sightline._channel import error_of
+from sightline.fake import DIMENSION
+from tests.sdk_server import Servicer, served
+
+IMAGES = [Image("apple", caption="red apple"), Image("pear", caption="green pear")]
+
+
+@pytest.fixture
+def servicer() -> Servicer:
+    return Servicer(FakeClient(IMAGES))
+
+
+@pytest.fixture
+async def address(servicer: Servicer) -> AsyncIterator[str]:
+    async with served(servicer) as address:
+        yield address
+
+
+def test_the_public_surface_is_this_list() -> None:
+    """What the package offers is a short list; it grows on purpose."""
+    assert sorted(sightline.__all__) == sightline.__all__
+    assert all(hasattr(sightline, name) for name in sightline.__all__)
+    assert set(sightline.__all__) == {
+        *("Client", "SyncClient", "FakeClient", "SearchClient", "SearchStream"),
+        *("text", "image", "vector", "attribute", "ImageId", "Weighted", "SearchRequest", "Filter"),
+        *("SearchResult", "Answer", "Hit", "Image", "StoredImage", "Collection", "Coverage", "Degradation"),
+        *("Model", "StageTimes", "CacheState"),
+        *("SightlineError", "InvalidArgument", "NotFound", "FailedPrecondition", "ResourceExhausted"),
+        *("DeadlineExceeded", "Unavailable", "Unimplemented", "InternalError"),
+    }
+
+
+async def test_a_call_that_takes_too_long_is_given_up(servicer: Servicer, address: str) -> None:
+    """The deadline is the call's own, or else the client's."""
+    servicer.silent = True
+    async with Client(address, timeout=0.2) as client:
+        with pytest.raises(DeadlineExceeded, match=address):
+            await client.search("apple")
+        with pytest.raises(DeadlineExceeded):
+            await asyncio.wait_for(client.search("apple", timeout=0.1), 5)
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    """Where nothing listens, the error names the address."""
+    async with Client("127.0.0.1:1") as client:
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1 does not answer"):
+            await client.search("apple")
+
+
+async def test_an_address_without_a_port_is_refused() -> None:
+    """An address is host:port; anything else is said to be wrong at the first call."""
+    with pytest.raises(InvalidArgument, match="host:port"):
+        await Client("localhost").search("apple")
+
+
+async def test_names_are_resolved(address: str) -> None:
+    """A DNS name serves as well as a number, and so does a full gRPC target."""
+    port = address.rpartition(":")[2]
+    for target in (f"localhost:{port}", f"dns:///localhost:{port}", f"ipv4:127.0.0.1:{port}"):
+        async with Client(target) as client:
+            assert (await client.search("apple"))[0].id == "apple"
+
+
+async def test_metadata_goes_with_every_call(servicer: Servicer, address: str) -> None:
+    """Whatever the client was given, such as a token, and the call's request id reach the server."""
+    async with Client(address, metadata={"authorization": "Bearer abc"}) as client:
+        await client.search("apple", request_id="r-1")
+    assert servicer.metadata[0]["authorization"] == "Bearer abc"
+    assert servicer.metadata[0]["x-request-id"] == "r-1"
+
+
+async def test_a_closed_client_says_so(address: str) -> None:
+    """Calls after closing are Unavailable, not an error of gRPC's."""
+    client = Client(address)
+    await client.search("apple")
+    await client.close()
+    with pytest.raises(Unavailable, match="closed"):
+        await client.search("apple")
+
+
+async def test_closing_a_client_that_was_never_used_opens_nothing() -> None:
+    """A client that was made and closed has not connected."""
+    client = Client("127.0.0.1:1")
+    await client.close()
+    assert client._opened is None
+
+
+async def test_numbers_that_the_wire_cannot_carry_are_refused(address: str) -> None:
+    """A number below zero is named with its field, as every other bad number is."""
+    async with Client(address) as client:
+        with pytest.raises(InvalidArgument) as caught:
+            await client.search("apple", top_k=-1)
+        assert caught.value.field == "top_k"
+        with pytest.raises(InvalidArgument):
+            await client.search("apple", generation=-1)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "reason"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, Unavailable, "UNAVAILABLE"),
+        (grpc.StatusCode.CANCELLED, Unavailable, "CALL_ENDED"),
+        (grpc.StatusCode.UNKNOWN, InternalError, "UNKNOWN"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceeded, "DEADLINE_EXCEEDED"),
+        (grpc.StatusCode.PERMISSION_DENIED, InternalError, "PERMISSION_DENIED"),
+        (grpc.StatusCode.NOT_FOUND, NotFound, "NOT_FOUND"),
+    ],
+)
+def test_statuses_without_details_are_errors_too(
+    status: grpc.StatusCode, error: type[sightline.SightlineError], reason: str
+) -> None:
+    """What proxies and other servers answer becomes an error of the tree, with the status as its reason."""
+    call = grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), details="why")
+    made = error_of(call, "host:1")
+    assert (type(made), made.reason) == (error, reason)
+
+
+def test_details_that_make_no_sense_are_passed_over() -> None:
+    """A status with foreign details is read by its code."""
+    trailing = grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff\xff"))
+    call = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), trailing, details="why")
+    assert isinstance(error_of(call, "host:1"), NotFound)
+
+
+async def test_code_that_is_not_asynchronous_has_the_same_client(address: str) -> None:
+    """SyncClient asks a server, or wraps any other client, without a loop of the caller's."""
+
+    def use(client: SyncClient) -> None:
+        with client:
+            assert client.search("apple", top_k=1)[0].id == "apple"
+            assert len(client.search_batch(["apple", "pear"])) == 2
+            answers = list(client.search_stream(["apple", "pear"]))
+            assert sorted(answer.index for answer in answers) == [0, 1]
+            assert client.get("pear").image == IMAGES[1]
+            assert len(client.get_many(["pear", "nobody"])) == 2
+            assert client.collection() == client.collections()[0]
+            assert client.embed(["apple"]).shape == (1, DIMENSION)
+            assert client.serving()
+            with pytest.raises(NotFound):
+                client.get("nobody")
+        client.close()
+
+    await asyncio.to_thread(use, SyncClient(address))
+    await asyncio.to_thread(use, SyncClient(FakeClient(IMAGES)))
+
+
+async def test_a_stream_that_is_left_early_is_closed(address: str) -> None:
+    """Whoever stops iterating leaves nothing running behind."""
+
+    def use() -> None:
+        with SyncClient(address) as client:
+            assert next(client.search_stream("apple" for _ in range(1000))).result[0].id == "apple"
+
+    await asyncio.to_thread(use)
+
+
+def test_results_are_plain_values() -> None:
+    """Answers can be compared, pickled and iterated; an answer without hits is still true."""
+    with SyncClient(FakeClient(IMAGES)) as client:
+        result = client.search("apple")
+        assert pickle.loads(pickle.dumps(result)) == result
+        assert [hit.id for hit in result] == ["apple", "pear"]
+        nothing = client.search("zebra", min_score=0.5)
+    assert nothing
+    assert len(nothing) == 0
+    assert repr(nothing) == "<SearchResult: 0 hits; 4 of 4 shards, generation 1, miss, 0.0 ms>"
+    assert "best 'apple' at 0.707" in repr(result)
