@@ -73,7 +73,11 @@ def build(
         plan = Plan(collection, shards, index, scope, Pace(reading=4 * workers, encoding=in_flight))
         encoders, opened = _targets(encoder, "--encoder"), Store(store)
         manifest = _build(console, plan, source, store=opened, encoders=encoders, workers=workers, errors=errors)
-        console.print(f"generation {manifest.generation} of {collection}: {manifest.images:,} images", highlight=False)
+        console.print(
+            f"generation {manifest.generation} of {collection}: {manifest.images:,} images",
+            highlight=False,
+            soft_wrap=True,
+        )
         if publish:
             wait = Wait(min_replicas, timeout)
             work = publish_generation(
@@ -167,7 +171,9 @@ def _build(
                     document=document,
                     reader_for=lambda model: Reader(model.preparation, executor),
                     refuse=refused.add,
-                    warn=lambda text: console.print(f"[bold yellow]warning:[/] {escape(text)}", highlight=False),
+                    warn=lambda text: console.print(
+                        f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True
+                    ),
                     progress=progress,
                 )
                 return build_generation(plan, open_source(source), world)
@@ -182,7 +188,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except SightlineError as exc:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(exc))}", highlight=False)
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(exc))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from exc
 
 
@@ -206,12 +212,12 @@ def _searchers(listed: str, unchecked: bool) -> SearcherReplicas | None:
 
 
 def _teller(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(escape(text), highlight=False)
+    return lambda text: console.print(escape(text), highlight=False, soft_wrap=True)
 
 
 def _say_current(console: Console, collection: str, now: Pointer) -> None:
     before = f", before it {now.previous}" if now.previous else ""
-    console.print(f"CURRENT of {collection} is generation {now.generation}{before}", highlight=False)
+    console.print(f"CURRENT of {collection} is generation {now.generation}{before}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from services.indexer.ports import EncoderModel, Pixels, Vector
-from services.pictures import Preparation
+from services.indexer.ports import EncoderModel, Vector
+from services.pictures import Pixels, Preparation
 from services.runtime.calls import call
 from services.runtime.pool import Pool
 from services.runtime.wire import error_from_message
@@ -169,18 +169,25 @@ def _outcomes(response: encoder_pb2.EncodeResponse, items: int) -> list[Vector |
     return outcomes
 
 
-def _model(described: encoder_pb2.DescribeResponse) -> EncoderModel:
-    return EncoderModel(
-        name=described.model.name,
-        digest=described.model.digest,
-        dimension=described.model.dimension,
-        preparation=Preparation(
+def _preparation(described: encoder_pb2.DescribeResponse) -> Preparation:
+    try:
+        return Preparation(
             height=described.image_height,
             width=described.image_width,
             resize_mode=described.resize_mode,
             interpolation=described.interpolation,
             fill=described.fill,
-        ),
+        )
+    except ValueError as exc:
+        raise FailedPrecondition(f"the encoder wants its pictures in a way unknown here: {exc}") from exc
+
+
+def _model(described: encoder_pb2.DescribeResponse) -> EncoderModel:
+    return EncoderModel(
+        name=described.model.name,
+        digest=described.model.digest,
+        dimension=described.model.dimension,
+        preparation=_preparation(described),
         scope=described.scope,
         scope_note=described.scope_note,
     )

@@ -9,10 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from services.pictures import Preparation
+from services.pictures import Pixels, Preparation
 from sightline.errors import SightlineError
 
-Pixels = NDArray[np.uint8]
 Vector = NDArray[np.float32]
 
 

@@ -12,15 +12,13 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import fsspec
-import numpy as np
-from numpy.typing import NDArray
 
 from services.indexer.rows import Refusal, Row
-from services.pictures import Preparation, open_picture, prepare, thumbnail
+from services.pictures import Pixels, Preparation, open_picture, prepare, thumbnail
 from sightline.errors import InvalidArgument
 
-# A larger file is no photograph that a browser would show, and would be held in memory once per thread.
-FILE_LIMIT = 128 << 20
+# More than a query's picture may have: cameras write such files. Each thread holds one of them.
+FILE_LIMIT = 64 << 20
 FETCH_ATTEMPTS = 3
 
 
@@ -35,7 +33,7 @@ class Picture:
     """
 
     row: Row
-    pixels: NDArray[np.uint8] = field(repr=False)
+    pixels: Pixels = field(repr=False)
     thumbnail: bytes = field(repr=False)
     width: int
     height: int
@@ -62,7 +60,7 @@ class Reader:
 
     def _read(self, row: Row) -> Picture | Refusal:
         try:
-            picture = open_picture(self._fetch_patiently(row.location))
+            picture = open_picture(self._fetch_patiently(row.location), max_bytes=FILE_LIMIT)
             return Picture(
                 row=row,
                 pixels=prepare(picture, self._preparation),

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image
 
-from services.indexer.ports import EncoderModel, Pixels, Vector
-from services.pictures import Preparation
+from services.indexer.ports import EncoderModel, Vector
+from services.pictures import Pixels, Preparation
 from sightline.errors import SightlineError
 
 PREPARATION = Preparation(height=8, width=8, resize_mode="shortest", interpolation="bicubic", fill=0)

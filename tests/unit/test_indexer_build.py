@@ -16,11 +16,12 @@ import pytest
 from services.index import load
 from services.indexer.build import Plan, World, build
 from services.indexer.documents import document
-from services.indexer.ports import Pixels, Vector
+from services.indexer.ports import Vector
 from services.indexer.reading import Reader
 from services.indexer.rows import Refusal
 from services.indexer.sources import open_source
 from services.indexer.spool import Spool
+from services.pictures import Pixels
 from services.store import AttributeField, Manifest, Store, shard_of
 from sightline.errors import FailedPrecondition, InternalError, InvalidArgument, SightlineError, Unavailable
 from sightline.v1 import common_pb2
