@@ -6,8 +6,9 @@ STARTED := $(shell date +%s)
 PYTHON := .venv/bin/python
 SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
+# So that the demonstration's picture can show queries in any alphabet.
+LETTERS := fonts-dejavu-core fonts-droid-fallback fonts-lohit-deva
 CODE := sightline services training benchmarks tests tools/settings_page.py
-
 
 .PHONY: help demo test check prove protos pins clean
 .DEFAULT_GOAL := help
@@ -17,6 +18,7 @@ help:  ## List what can be made.
 
 demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-up, index, six queries, then serve.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@tools/unpack_debs.sh $(LETTERS) || echo "The pictures will be labelled with the fonts that this machine has."
 	@$(PYTHON) -m services.local demo --started $(STARTED)
 
 test: .venv/.dev  ## Run all tests, with real processes and a real Redis.

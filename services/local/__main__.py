@@ -8,6 +8,7 @@ python -m services.local demo
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def up(options: argparse.Namespace, console: Console) -> int:
     """Starts a cluster and serves until Ctrl-C."""
-    if read_state(options.run_dir):
-        raise ClusterError(f"a cluster runs in {options.run_dir} already: choose another folder with --run-dir")
+    _refuse_second(options.run_dir)
     topology = Topology(
         groups=options.groups,
         replicas=options.replicas,
@@ -74,7 +74,21 @@ def demo(options: argparse.Namespace, console: Console) -> int:
     """Shows the bundled model on the bundled pictures."""
     from services.local.demo import run  # noqa: PLC0415 - needs the extras of the SDK's command line
 
-    return run(started=options.started, port=options.port, console=console)
+    _refuse_second(RUN_DIR)
+    cache = Path(os.environ.get("SIGHTLINE_CACHE") or Path.home() / ".cache" / "sightline")
+    return run(
+        started=options.started,
+        port=options.port,
+        run_dir=RUN_DIR,
+        data=options.data,
+        fonts=[cache / "debian" / "usr" / "share"],
+        console=console,
+    )
+
+
+def _refuse_second(run_dir: Path) -> None:
+    if read_state(run_dir):
+        raise ClusterError(f"a cluster runs in {run_dir.resolve()} already: python -m services.local status")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     demonstrated = commands.add_parser("demo", help="index the emoji, answer six queries, then serve until Ctrl-C")
     demonstrated.add_argument("--started", type=float, default=0.0, help="when set-up began, in seconds since 1970")
     demonstrated.add_argument("--port", type=int, default=7700, help="the gateway's port; 0 for any")
+    demonstrated.add_argument(
+        "--data", type=Path, default=Path(".cache/demo"), help="where pictures and index are kept"
+    )
     return top
 
 
