@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 from sightline.cli import tables
 from sightline.cli.asking import REFUSED, ask, build_query, thumbnails_of
 from sightline.cli.grid import draw_grid
-from sightline.cli.terminal import draw_pictures
+from sightline.cli.terminal import can_draw, draw_pictures
 from sightline.results import Collection, SearchResult, StoredImage
 from sightline.surface import SearchClient
 
@@ -76,7 +76,7 @@ def search(
     """Finds the images nearest to words, pictures, or a mixture of them."""
     query = build_query(words, image or (), id or (), minus or ())
     console = Console()
-    drawn = pictures and console.is_terminal and not as_json
+    drawn = pictures and not as_json and can_draw()
 
     async def question(client: SearchClient) -> tuple[SearchResult, list[bytes]]:
         result = await client.search(query, collection=collection, top_k=top_k, min_score=min_score)
@@ -108,7 +108,7 @@ def get(
     stored = ask(address, timeout, lambda client: client.get(id, collection=collection, thumbnail=True))
     console = Console()
     _show(console, _stored_as_json(stored) if as_json else None, tables.image(stored))
-    if pictures and console.is_terminal and not as_json:
+    if pictures and not as_json and can_draw():
         draw_pictures(console, [(stored.thumbnail, "")])
     if save:
         _write(save, lambda: save.write_bytes(stored.thumbnail))

@@ -76,35 +76,41 @@ class Lettering:
 
     def wrap(self, text: str, width: float, lines: int) -> list[str]:
         """Breaks the text into at most so many lines of that width; what is left over ends in an ellipsis."""
-        words, broken = text.split(), [""]
-        for word in words:
-            longer = f"{broken[-1]} {word}".strip()
-            if broken[-1] and self.width(longer) > width:
-                broken.append(word)
-            else:
-                broken[-1] = longer
-        kept = broken[:lines]
-        if len(broken) > lines:
-            kept[-1] += " …"
-        return [self._shortened(line, width) for line in kept]
+        broken: list[str] = []
+        left = " ".join(text.split())
+        while left and len(broken) < lines:
+            line = self._start(left, width)
+            broken.append(line.rstrip())
+            left = left[len(line) :]
+        if left:
+            cut = f"{broken[-1]} {left}"
+            broken[-1] = self._start(cut, width - self.width("…"), at_words=False).rstrip() + "…"
+        return broken
 
-    def _shortened(self, line: str, width: float) -> str:
-        if self.width(line) <= width:
-            return line
-        while line and self.width(f"{line}…") > width:
-            line = line[:-1]
-        return f"{line}…"
+    def _start(self, text: str, width: float, at_words: bool = True) -> str:
+        """Returns as much of the text as fits, at least a letter; up to the end of a word where there is one."""
+        end = len(text)
+        while end > 1 and self.width(text[:end].rstrip()) > width:
+            end -= 1
+        if end < len(text) and at_words and (space := text.rfind(" ", 0, end + 1)) > 0:
+            end = space + 1
+        return text[:end]
 
     def _stretches(self, text: str) -> list[tuple[ImageFont.FreeTypeFont, str]]:
         stretches: list[tuple[ImageFont.FreeTypeFont, str]] = []
         for letter in text:
-            if stretches and (letter.isspace() or _has(stretches[-1][0], letter)):
-                stretches[-1] = (stretches[-1][0], stretches[-1][1] + letter)
+            last = stretches[-1][0] if stretches else None
+            font = self._font_for(letter, last)
+            if font is last:
+                stretches[-1] = (font, stretches[-1][1] + letter)
             else:
-                stretches.append((self._font_for(letter), letter))
+                stretches.append((font, letter))
         return stretches
 
-    def _font_for(self, letter: str) -> ImageFont.FreeTypeFont:
+    def _font_for(self, letter: str, last: ImageFont.FreeTypeFont | None) -> ImageFont.FreeTypeFont:
+        """Letters go by the order of fonts; spaces, accents and the like stay with what they follow."""
+        if last and not letter.isalnum() and (letter.isspace() or _has(last, letter)):
+            return last
         return next((font for font in self._fonts if _has(font, letter)), self._fonts[0])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from collections.abc import Sequence
 
 from PIL import Image, UnidentifiedImageError
@@ -12,6 +14,13 @@ from rich.table import Table
 
 CELL = 18
 """Columns of the terminal that one picture takes."""
+
+
+def can_draw() -> bool:
+    """Whether a person looks at a terminal that knows its size and can be asked what it is able to draw."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return os.get_terminal_size(sys.stdout.fileno()).columns > 0
 
 
 def draw_pictures(console: Console, pictures: Sequence[tuple[bytes, str]]) -> None:

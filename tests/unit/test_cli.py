@@ -1,0 +1,293 @@
+"""The command line against a real server of the contract."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pictures
+from PIL import ImageDraw
+from typer.testing import CliRunner, Result
+
+import sightline.cli
+from sightline import FakeClient, Image, InternalError, StageTimes
+from sightline.cli import tables
+from sightline.cli.app import app
+from sightline.cli.fonts import Lettering
+from sightline.cli.grid import draw_grid
+from tests.sdk_server import Servicer, served
+
+
+def webp(colour: str) -> bytes:
+    """A file with a picture of one colour."""
+    file = io.BytesIO()
+    Pictures.new("RGB", (64, 48), colour).save(file, "WEBP", lossless=True)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeClient:
+    images = [
+        Image("apple", "file:///a.png", "red apple", {"group": "fruit"}, 640, 480),
+        Image("pear", "file:///p.png", "green [bold]pear", {"tags": ("sweet", "soft")}),
+        Image("car", "file:///c.png", "red car"),
+    ]
+    return FakeClient(images, thumbnails={"apple": webp("red"), "pear": webp("green")}, collection="things")
+
+
+@pytest.fixture(scope="module")
+def address(fake: FakeClient) -> Iterator[str]:
+    """A server in a loop and thread of its own, for commands have a loop of theirs."""
+    listening: list[str] = []
+    begun, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with served(Servicer(fake)) as address:
+            listening.append(address)
+            begun.set()
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    assert begun.wait(10)
+    yield listening[0]
+    over.set()
+    thread.join()
+
+
+@pytest.fixture
+def run(address: str, fake: FakeClient) -> Iterator[Command]:
+    yield Command(address)
+    fake.recover()
+
+
+class Command:
+    """Runs `sightline` with its address in the environment, on a terminal 160 wide that is none."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def __call__(self, *arguments: str) -> Result:
+        environment = {"SIGHTLINE_ADDRESS": self.address, "COLUMNS": "160", "TERM": "dumb"}
+        return CliRunner().invoke(app, list(arguments), env=environment)
+
+
+def test_search_shows_a_table_and_how_it_came_about(run: Command) -> None:
+    """Rank, id, score, caption and uri of each hit; coverage, cache state, generation and model below."""
+    result = run("search", "red apple")
+    assert result.exit_code == 0
+    heading, first, *_ = result.stdout.splitlines()
+    assert heading.split() == ["#", "id", "score", "caption", "uri"]
+    assert first.split() == ["1", "apple", "1.000", "red", "apple", "file:///a.png"]
+    assert "4 of 4 shards, 3 images · computed · generation 1 · model fake 00000000" in result.stdout
+    assert "green [bold]pear" in result.stdout
+
+
+def test_search_prints_json(run: Command) -> None:
+    """--json is the whole answer for programs."""
+    answer = json.loads(run("search", "red apple", "--json", "--top-k", "2").stdout)
+    assert [hit["id"] for hit in answer["hits"]] == ["apple", "car"]
+    assert answer["hits"][0]["image"]["attributes"] == {"group": "fruit"}
+    assert answer["coverage"] == {"shards_asked": 4, "shards_answered": 4, "images_searched": 3, "complete": True}
+    assert (answer["cache"], answer["generation"], answer["model"]["name"]) == ("miss", 1, "fake")
+
+
+def test_words_pictures_and_ids_mix(run: Command, tmp_path: Path) -> None:
+    """What is asked together is searched together, and --minus steers away."""
+    (tmp_path / "pear.webp").write_bytes(webp("green"))
+
+    def best(*arguments: str) -> str:
+        return str(json.loads(run("search", "--json", *arguments).stdout)["hits"][0]["id"])
+
+    assert best("--image", str(tmp_path / "pear.webp")) == "pear"
+    assert best("--id", "car") == "car"
+    assert best("red", "--minus", "apple") == "car"
+    assert best("red", "--minus", "car") == "apple"
+
+
+def test_no_hits_are_said_plainly(run: Command) -> None:
+    """An empty answer is an answer: exit code 0 and a sentence."""
+    result = run("search", "zebra", "--min-score", "0.5")
+    assert result.exit_code == 0
+    assert "No hits" in result.stdout
+
+
+def test_partial_answers_are_pointed_out(run: Command, fake: FakeClient) -> None:
+    """What was missing is said above the line of coverage."""
+    fake.lose_shards(1)
+    result = run("search", "red apple")
+    assert "! 1 shards did not answer (SHARDS_MISSING)" in result.stdout
+    assert "3 of 4 shards" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["search", "x" * 5000], "query.text: must have 1 to 4096 bytes (TEXT_LENGTH)"),
+        (["search", "red", "--collection", "other"], "COLLECTION_NOT_FOUND"),
+        (["search", "--id", "nobody"], "IMAGE_NOT_FOUND"),
+        (["get", "nobody"], "IMAGE_NOT_FOUND"),
+        (["status", "--address", "127.0.0.1:1"], "Is a gateway running there?"),
+    ],
+)
+def test_what_the_service_refuses_exits_with_1(run: Command, arguments: list[str], reason: str) -> None:
+    """The reason is printed to the error stream, without a traceback."""
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert reason in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search"],
+        ["search", "--minus", "red"],
+        ["search", "red", "--top-k", "0"],
+        ["search", "--image", "/nowhere/cat.png"],
+        ["search", "red", "--save", "grid.txt"],
+        ["search", "red", "--save", "/nowhere/at/all/grid.png"],
+        ["search", "red", "--address", "localhost"],
+        ["get"],
+        ["found"],
+    ],
+)
+def test_commands_that_make_no_sense_exit_with_2(run: Command, arguments: list[str]) -> None:
+    """Nothing is asked of the service then."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "Usage" in result.stderr
+
+
+def test_save_draws_the_hits(run: Command, tmp_path: Path) -> None:
+    """The grid holds the thumbnails; a hit without one is grey."""
+    result = run("search", "red apple", "--top-k", "3", "--save", str(tmp_path / "grid.png"))
+    assert result.exit_code == 0, result.stderr
+    assert "Saved" in result.stderr
+    with Pictures.open(tmp_path / "grid.png") as grid:
+        colours = {colour for _, colour in grid.convert("RGB").getcolors(1 << 20) or ()}
+    assert {(255, 0, 0), (0, 128, 0)} <= colours
+
+
+def test_get_shows_an_image_and_saves_its_thumbnail(run: Command, tmp_path: Path) -> None:
+    """All that is stored is shown, attributes by their names."""
+    result = run("get", "apple", "--save", str(tmp_path / "a.webp"))
+    shown = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+    assert shown["caption"].strip() == "red apple"
+    assert shown["size"].strip() == "640 × 480"
+    assert shown["group"].strip() == "fruit"
+    assert (tmp_path / "a.webp").read_bytes() == webp("red")
+    assert json.loads(run("get", "pear", "--json").stdout)["image"]["attributes"] == {"tags": ["sweet", "soft"]}
+
+
+def test_status_shows_what_can_be_searched(run: Command) -> None:
+    """The gateway's health, and collections with images, generation and model."""
+    result = run("status")
+    assert result.exit_code == 0
+    assert f"The gateway at {run.address} is ready." in result.stdout
+    assert result.stdout.splitlines()[2].split()[:4] == ["things", "3", "4", "1"]
+    answer = json.loads(run("status", "--json").stdout)
+    assert answer["serving"]
+    assert answer["collections"][0]["model"]["dimension"] == 512
+
+
+def test_faults_of_the_service_are_no_tracebacks(run: Command, fake: FakeClient) -> None:
+    """Also an internal error is a sentence and exit code 1."""
+    fake.fail(InternalError("an internal error"), times=1)
+    result = run("search", "red")
+    assert (result.exit_code, result.stderr) == (1, "an internal error (INTERNAL)\n")
+
+
+def test_pictures_are_drawn_in_terminals_only(run: Command) -> None:
+    """On a terminal the thumbnails appear in colour, unless they are declined; elsewhere they never do."""
+    assert "\x1b[48;2" not in run("search", "red apple").stdout
+    drawn = on_a_terminal(run.address, "search", "red apple")
+    assert "\x1b[" in drawn
+    assert "255;0;0" in drawn
+    assert "255;0;0" in on_a_terminal(run.address, "get", "apple")
+    assert "255;0;0" not in on_a_terminal(run.address, "search", "red apple", "--no-pictures")
+    assert "255;0;0" not in on_a_terminal(run.address, "search", "red apple", columns=0)
+
+
+def on_a_terminal(address: str, *arguments: str, columns: int = 100) -> str:
+    """Returns what the command writes to a terminal of true colour and half blocks."""
+    mine, its = pty.openpty()
+    termios.tcsetwinsize(its, (40 if columns else 0, columns))
+    program = [sys.executable, "-c", "from sightline.cli import main; main()", *arguments, "--address", address]
+    environment = {**os.environ, "COLORTERM": "truecolor", "TERM": "xterm-256color"}
+    with subprocess.Popen(program, stdin=its, stdout=its, stderr=its, env=environment) as process:
+        os.close(its)
+        written = b""
+        try:
+            while chunk := os.read(mine, 65536):
+                written += chunk
+        except OSError:  # how Linux says that the other end is gone
+            pass
+        os.close(mine)
+    assert process.returncode == 0, written
+    return written.decode()
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The SDK alone has no command line, and says how to get it rather than how it failed."""
+    for name in [name for name in sys.modules if name.startswith("sightline.cli.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "typer", None)
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    with pytest.raises(SystemExit) as exit:
+        sightline.cli.main()
+    assert exit.value.code == 2
+    assert "pip install 'sightline[cli]'" in written.getvalue()
+
+
+def test_stage_times_are_a_bar_of_shares() -> None:
+    """Each stage that took place has a share of the bar and its milliseconds; the rest is named too."""
+    bar = tables.stages(StageTimes(total_us=10_000, encode_us=5_000, search_us=3_000)).plain
+    assert bar == "━" * 40 + " 10.0 ms  encode 5.0  search 3.0  other 2.0"
+
+
+def test_a_grid_has_a_row_for_each_query() -> None:
+    """It grows with rows and hits, and takes titles of any language and files that are no pictures."""
+    one = draw_grid([("red apple", [(webp("red"), "apple", 0.5)])])
+    six = draw_grid([(title, [(b"no picture", "苹果", 0.5)] * 5) for title in ("红苹果", "تفاحة", "सेब", "", "a", "b")])
+    assert six.height > 5 * one.height > 0
+    assert six.width > one.width
+    assert draw_grid([]).mode == "RGB"
+
+
+def test_captions_are_broken_into_lines_that_fit() -> None:
+    """Lines end between words where there are any, none is wider than asked, and what is left out is marked."""
+    lettering = Lettering(14)
+    lines = lettering.wrap("green pear with a rather long caption that goes on and on", 160, 2)
+    assert lines[0] == "green pear with a"
+    assert lines[1].endswith("…")
+    unbroken = lettering.wrap("я" * 100, 160, 3)
+    assert len(unbroken) == 3
+    assert all(lettering.width(line) <= 160 for line in [*lines, *unbroken])
+    assert lettering.wrap("short", 160, 2) == ["short"]
+    assert lettering.wrap("", 160, 2) == []
+
+
+def test_letters_are_drawn_by_a_font_that_has_them() -> None:
+    """Latin and Cyrillic look different from the box that stands for a letter that no font has."""
+    lettering = Lettering(20)
+    assert picture_of(lettering, "ж") != picture_of(lettering, "\U0010fffd")
+    assert lettering.width("apple яблоко") > lettering.width("apple")
+
+
+def picture_of(lettering: Lettering, text: str) -> bytes:
+    """Draws a text and returns its pixels."""
+    paper = Pictures.new("L", (100, 40))
+    lettering.draw(ImageDraw.Draw(paper), (5, 30), text, "white")
+    return paper.tobytes()
