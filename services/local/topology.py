@@ -93,7 +93,7 @@ def plan(
             **(overrides or {}).get(name, {}),
         }
         command = (sys.executable, "-m", f"services.{role}")
-        environment = as_environment(settings) | _threads(topology, role)
+        environment = as_environment(settings) | _libraries(topology, role)
         specs.append(Spec(name, role, command, addresses[name], health, environment))
     return specs
 
@@ -128,7 +128,7 @@ def _told(
     if topology.redis:
         gateway["redis_url"] = f"redis://{listed('redis')}/0"
     return {
-        "encoder": {"model": model},
+        "encoder": {"model": model, "threads": _encoder_threads(topology)},
         "searcher": {"store": store, "groups": topology.groups},
         "gateway": gateway,
     }
@@ -141,11 +141,14 @@ def _own(name: str, run_dir: Path) -> dict[str, Any]:
     return {"group": int(name.split("-")[1]), "cache_dir": run_dir / "cache" / name}
 
 
-def _threads(topology: Topology, role: str) -> dict[str, str]:
-    """One searching thread a process; encoders share the cores. Read by the libraries when they are loaded."""
-    threads = 1
-    if role == "encoder":
-        threads = topology.encoder_threads or max(1, (os.cpu_count() or 1) // topology.encoders)
+def _encoder_threads(topology: Topology) -> int:
+    """Encoders share the cores."""
+    return topology.encoder_threads or max(1, (os.cpu_count() or 1) // max(1, topology.encoders))
+
+
+def _libraries(topology: Topology, role: str) -> dict[str, str]:
+    """One searching thread a process. Read by OpenMP when it is loaded."""
+    threads = _encoder_threads(topology) if role == "encoder" else 1
     return {"OMP_NUM_THREADS": str(threads)}
 
 
