@@ -1,0 +1,1 @@
+"""The encoder: words and pictures to unit vectors."""
