@@ -97,11 +97,18 @@ class Filling:
 
     def __init__(self, trained: bytes) -> None:
         self._index = faiss.deserialize_index(np.frombuffer(trained, np.uint8).copy())
+        # Such an index wants to be told the numbers that the others count.
+        self._numbered = isinstance(self._index, (faiss.IndexIDMap, faiss.IndexIDMap2))
 
     def add(self, vectors: NDArray[np.float32]) -> None:
         """Adds float32 [n, d] as the next n rows."""
+        vectors = np.ascontiguousarray(vectors, np.float32)
         with _one_thread():
-            self._index.add(np.ascontiguousarray(vectors, np.float32))
+            if self._numbered:
+                first = self._index.ntotal
+                self._index.add_with_ids(vectors, np.arange(first, first + len(vectors), dtype=np.int64))
+            else:
+                self._index.add(vectors)
 
     def write(self, path: Path) -> None:
         """Writes the index."""
