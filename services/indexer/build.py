@@ -96,6 +96,7 @@ async def _take_in(plan: Plan, source: Source, world: World, undo: ExitStack) ->
         model = await encoder.describe()
         # What is wrong with the collection, the store or the index comes out before the long work, not after it.
         check_factory(plan.index, model.dimension)
+        _compare_with_current(plan.collection, model, world)
         draft = world.store.begin(plan.collection)
         undo.callback(draft.discard)
         intake = Intake(
@@ -111,6 +112,19 @@ async def _take_in(plan: Plan, source: Source, world: World, undo: ExitStack) ->
     if not intake.images:
         raise FailedPrecondition("nothing could be indexed, so no generation was made", reason="NOTHING_INDEXED")
     return _Taken(model, intake, draft)
+
+
+def _compare_with_current(collection: str, model: EncoderModel, world: World) -> None:
+    """Warns where searchers will refuse what is built: a collection that is served keeps its model."""
+    current = world.store.pointers(collection).current
+    if current is None:
+        return
+    served = world.store.manifest(collection, current.generation).model
+    if served.digest != model.digest:
+        world.warn(
+            f"{collection} is served with the model {served.name}, the encoders have {model.name}: searchers will "
+            "refuse to load both beside each other. For another model, take another --collection."
+        )
 
 
 def _write(plan: Plan, taken: _Taken, world: World) -> Manifest:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from services.indexer.rows import Refusal
 from services.indexer.sources import open_source
 from services.indexer.spool import Spool
 from services.pictures import Pixels
-from services.store import AttributeField, Manifest, Store, shard_of
+from services.store import AttributeField, Manifest, Pointer, Store, shard_of
 from sightline.errors import FailedPrecondition, InternalError, InvalidArgument, SightlineError, Unavailable
 from sightline.v1 import common_pb2
 from tests.unit.indexer_fakes import BROKEN, DIMENSION, FakeEncoder, picture_bytes
@@ -296,6 +296,19 @@ def test_an_index_that_is_trained_is_built_too(bench: Bench, photos: Path) -> No
     loaded = load(bench.store, manifest, range(2))
     (vector,) = loaded.vectors([row for row in loaded.find(["deep/1.png"]) if row is not None])
     assert loaded.search(vector[None], [1])[0].ids == [b"deep/1.png"]
+
+
+def test_another_model_than_what_is_served_is_warned_about(bench: Bench, photos: Path) -> None:
+    """A build with another model than CURRENT's warns before the work begins, and names both models."""
+    first = bench.build(photos)
+    bench.store.commit_current("birds", None, Pointer(first.generation))
+    bench.build(photos)
+    assert bench.warnings == []
+    other = FakeEncoder()
+    other.model = replace(other.model, name="other", digest="d2")
+    bench.build(photos, other)
+    (warning,) = bench.warnings
+    assert "served with the model fake, the encoders have other" in warning
 
 
 class TestScope:

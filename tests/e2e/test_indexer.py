@@ -1,0 +1,186 @@
+"""Builds and flips over real searchers: two groups, each a process, and the indexer's own command line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from services.indexer.__main__ import app
+from services.store import Store
+from sightline.internal.v1 import encoder_pb2, encoder_pb2_grpc
+from sightline.v1 import common_pb2
+from tests.unit.indexer_fakes import DIMENSION, picture_bytes, seeded_vector
+
+CHECKOUT = Path(__file__).parents[2]
+MODEL = common_pb2.Model(name="fake", digest="d1", dimension=DIMENSION)
+
+
+class Encoder(encoder_pb2_grpc.EncoderServiceServicer):
+    """Stands for an encoder: gives each picture the vector that its pixels seed."""
+
+    def Describe(self, request: Any, context: Any) -> encoder_pb2.DescribeResponse:
+        return encoder_pb2.DescribeResponse(
+            model=MODEL, image_height=8, image_width=8, resize_mode="shortest", interpolation="bicubic"
+        )
+
+    def Encode(self, request: Any, context: Any) -> encoder_pb2.EncodeResponse:
+        vectors = [seeded_vector(np.frombuffer(item.pixels, np.uint8)) for item in request.items]
+        return encoder_pb2.EncodeResponse(vectors=np.array(vectors).astype("<f4").tobytes(), model=MODEL)
+
+
+class Searcher:
+    """A searcher process that can be killed and started again on the same port."""
+
+    def __init__(self, store: str, group: int, folder: Path) -> None:
+        self.port, health = _free_port(), _free_port()
+        self._ready = f"http://127.0.0.1:{health}/readyz"
+        self._log = folder / f"searcher-{group}.log"
+        settings = {
+            "store": store, "group": group, "groups": 2, "listen": f"127.0.0.1:{self.port}",
+            "health_listen": f"127.0.0.1:{health}", "poll_seconds": 0.1, "drain_seconds": 0, "grace_seconds": 1,
+            "cache_dir": folder / f"cache-{group}",
+        }  # fmt: skip
+        self._environment = {f"SIGHTLINE_{name.upper()}": str(value) for name, value in settings.items()}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it and waits until it is ready."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "services.searcher"],
+                cwd=CHECKOUT,
+                env={**os.environ, **self._environment, "OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        for _ in range(300):
+            if self._is_ready():
+                return
+            assert self._process.poll() is None, self._log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(f"not ready: {self._log.read_text()}")
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(self._ready, timeout=1):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+@dataclass
+class Cluster:
+    """Two groups of one searcher each, an encoder, a store, and pictures to index."""
+
+    store: Path
+    photos: Path
+    encoder: str
+    searchers: list[Searcher]
+
+    def run(self, command: str, *arguments: str) -> Result:
+        """Runs a command of the indexer on the collection."""
+        environment = {
+            "SIGHTLINE_STORE": str(self.store),
+            "SIGHTLINE_ENCODERS": self.encoder,
+            "SIGHTLINE_SEARCHERS": ",".join(f"127.0.0.1:{searcher.port}" for searcher in self.searchers),
+            "COLUMNS": "200",
+        }
+        return CliRunner().invoke(app, [command, *arguments, "--collection", "birds"], env=environment)
+
+    def build(self, *arguments: str) -> None:
+        """Builds the next generation."""
+        result = self.run("build", str(self.photos), *arguments)
+        assert result.exit_code == 0, result.output
+
+    def pointers(self) -> tuple[int, int, int | None]:
+        """CURRENT, the one before (0: none), NEXT."""
+        found = Store(str(self.store)).pointers("birds")
+        assert found.current is not None
+        return found.current.generation, found.current.previous, found.next
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(12):
+        (photos / f"{i}.png").write_bytes(picture_bytes(grey=i))
+    server = grpc.server(ThreadPoolExecutor(4))
+    encoder_pb2_grpc.add_EncoderServiceServicer_to_server(Encoder(), server)
+    encoder = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    store = tmp_path / "store"
+    store.mkdir()
+    searchers = [Searcher(str(store), group, tmp_path) for group in range(2)]
+    try:
+        for searcher in searchers:
+            searcher.start()
+        yield Cluster(store, photos, encoder, searchers)
+    finally:
+        for searcher in searchers:
+            searcher.kill()
+        server.stop(None)
+
+
+def test_generations_flip_where_all_groups_serve_and_only_there(cluster: Cluster) -> None:
+    """A sound generation is published and rolled back; one that a restarted group refuses is not, and CURRENT stays."""
+    cluster.build("--publish")
+    assert cluster.pointers() == (1, 0, None)
+    cluster.searchers[1].kill()
+    cluster.build()
+    damaged = cluster.store / "birds" / "generations" / "00000002" / "shard-0003" / "vectors.f32"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    cluster.searchers[1].start()
+    refused = cluster.run("publish", "--timeout", "20")
+    assert refused.exit_code == 1
+    assert "refuses it" in refused.output
+    assert cluster.pointers() == (1, 0, 2)
+    cluster.build("--publish")
+    assert cluster.pointers() == (3, 1, None)
+    assert cluster.run("rollback").exit_code == 0
+    assert cluster.pointers() == (1, 3, None)
+
+
+def test_a_group_that_is_gone_keeps_current(cluster: Cluster) -> None:
+    """While a whole group is gone nothing is published; when it is back, the same command publishes."""
+    cluster.build("--publish")
+    cluster.searchers[1].kill()
+    cluster.build()
+    late = cluster.run("publish", "--timeout", "2")
+    assert late.exit_code == 1
+    assert "group 1: 0 of 1 serve it" in late.output
+    assert f"127.0.0.1:{cluster.searchers[1].port} does not answer" in late.output
+    assert cluster.pointers() == (1, 0, 2)
+    cluster.searchers[1].start()
+    assert cluster.run("publish").exit_code == 0
+    assert cluster.pointers() == (2, 1, None)
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
