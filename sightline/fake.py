@@ -136,7 +136,7 @@ class FakeClient(SearchClient):
         """Returns one image; NotFound where there is none of that id."""
         self._fail_if_told()
         self._check_place(collection, generation)
-        return self._stored(id, thumbnail, fields)
+        return self._stored(id, "id", thumbnail, fields)
 
     async def get_many(
         self,
@@ -152,7 +152,7 @@ class FakeClient(SearchClient):
         self._fail_if_told()
         self._check_place(collection, generation)
         _check_count("ids", len(ids), 64 if thumbnails else 1000)
-        return [_outcome(partial(self._stored, one, thumbnails, fields)) for one in ids]
+        return [_outcome(partial(self._stored, one, "ids", thumbnails, fields)) for one in ids]
 
     async def collections(self, *, timeout: float | None = None) -> list[Collection]:
         """Returns the only collection."""
@@ -221,7 +221,7 @@ class FakeClient(SearchClient):
     def _sum(self, query: Query) -> NDArray[np.float32]:
         if not isinstance(query, Weighted):
             return self._vector(query, "query")
-        _check_count("query.weighted.terms", len(query.terms), 16)
+        _check_count("query.weighted.terms", len(query.terms), 16, "TERMS_OUT_OF_RANGE")
         rows = [
             weight * _unit(self._vector(part, f"query.weighted.terms[{n}]"), f"query.weighted.terms[{n}]")
             for n, (weight, part) in enumerate(query.terms)
@@ -232,39 +232,30 @@ class FakeClient(SearchClient):
     def _vector(self, part: Part, field: str) -> NDArray[np.float32]:
         match part:
             case Text(words):
-                if not 1 <= len(words.encode()) <= 4096:
-                    raise InvalidArgument("must have 1 to 4096 bytes", reason="TEXT_LENGTH", field=f"{field}.text")
-                return _bag_of_words(words)
+                return _bag_of_words(_checked_words(words, f"{field}.text"))
             case Picture(data):
                 known = [one for one, thumbnail in self.thumbnails.items() if thumbnail == data and one in self.images]
                 return self._vector_of(self.images[known[0]]) if known else _bag_of_words(str(zlib.crc32(data)))
             case ImageId(wanted):
-                return self._vector_of(self._image(wanted))
+                return self._vector_of(self._image(wanted, f"{field}.image_id"))
             case Vector():
-                return self._checked(part.values, f"{field}.vector")
-
-    def _checked(self, values: NDArray[np.float32], field: str) -> NDArray[np.float32]:
-        if len(values) != DIMENSION:
-            raise InvalidArgument(f"must have {DIMENSION} values, got {len(values)}", reason="DIMENSION", field=field)
-        if not np.isfinite(values).all():
-            raise InvalidArgument("must be finite", reason="NOT_FINITE", field=field)
-        return values
+                return _checked_vector(part.values, f"{field}.vector")
 
     def _vector_of(self, one: Image) -> NDArray[np.float32]:
         return _unit(_bag_of_words(one.caption or one.id), "caption")
 
-    def _image(self, wanted: str) -> Image:
+    def _image(self, wanted: str, field: str) -> Image:
         if wanted not in self.images:
-            raise NotFound(f"{self._collection} has no image {wanted!r}", reason="IMAGE_NOT_FOUND", field="id")
+            raise NotFound(f"{self._collection} has no image {wanted!r}", reason="NO_IMAGE", field=field)
         return self.images[wanted]
 
-    def _stored(self, wanted: str, thumbnail: bool, fields: Sequence[str] | None) -> StoredImage:
-        one = self._image(wanted)
+    def _stored(self, wanted: str, field: str, thumbnail: bool, fields: Sequence[str] | None) -> StoredImage:
+        one = self._image(wanted, field)
         return StoredImage(_only(one, fields), self.thumbnails.get(wanted, b"") if thumbnail else b"", self._generation)
 
     def _check_place(self, collection: str, generation: int) -> None:
         if collection not in ("", self._collection):
-            raise NotFound(f"no collection {collection!r}", reason="COLLECTION_NOT_FOUND", field="collection")
+            raise NotFound(f"no collection {collection!r}", reason="NO_COLLECTION", field="collection")
         if generation not in (0, self._generation):
             raise FailedPrecondition(
                 f"generation {generation} is not loaded", reason="GENERATION_NOT_LOADED", field="generation"
@@ -329,6 +320,22 @@ def _only(one: Image, fields: Sequence[str] | None) -> Image:
     return Image(one.id, **kept, attributes=attributes)
 
 
-def _check_count(field: str, count: int, limit: int) -> None:
+def _check_count(field: str, count: int, limit: int, reason: str = "COUNT_OUT_OF_RANGE") -> None:
     if not 1 <= count <= limit:
-        raise InvalidArgument(f"must have 1 to {limit}, got {count}", reason="COUNT_OUT_OF_RANGE", field=field)
+        raise InvalidArgument(f"must be 1 to {limit:,} of them, got {count:,}", reason=reason, field=field)
+
+
+def _checked_words(words: str, field: str) -> str:
+    if not words.strip():
+        raise InvalidArgument("must not be empty", reason="TEXT_EMPTY", field=field)
+    if (length := len(words.encode())) > 4096:
+        raise InvalidArgument(f"must be at most 4,096 bytes, got {length:,}", reason="TEXT_TOO_LONG", field=field)
+    return words
+
+
+def _checked_vector(values: NDArray[np.float32], field: str) -> NDArray[np.float32]:
+    if len(values) != DIMENSION:
+        raise InvalidArgument(f"must have {DIMENSION} values, got {len(values)}", reason="WRONG_DIMENSION", field=field)
+    if not np.isfinite(values).all():
+        raise InvalidArgument("must be finite", reason="NOT_FINITE", field=field)
+    return values

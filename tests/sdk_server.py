@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -159,6 +161,26 @@ async def served(servicer: Servicer, listen: str = "127.0.0.1:0", **options: int
         yield f"127.0.0.1:{port}"
     finally:
         await server.stop(0)
+
+
+@contextmanager
+def served_apart(servicer: Servicer) -> Iterator[str]:
+    """Serves in a loop and a thread apart, for clients that have a loop of their own; gives the address."""
+    listening: queue.Queue[str] = queue.Queue()
+    over = threading.Event()
+
+    async def serve() -> None:
+        async with served(servicer) as address:
+            listening.put(address)
+            await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        yield listening.get(timeout=20)
+    finally:
+        over.set()
+        thread.join()
 
 
 def question(message: search_pb2.SearchRequest) -> SearchRequest:

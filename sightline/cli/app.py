@@ -54,7 +54,7 @@ PicturesOption = Annotated[bool, typer.Option("--pictures/--no-pictures", help="
 
 @app.command()
 def search(
-    words: Annotated[str | None, typer.Argument(metavar="[WORDS]", help="What to look for, in any language.")] = None,
+    words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What to look for, in any language.")] = None,
     *,
     image: Annotated[list[Path] | None, typer.Option(help="A picture that hits should resemble. Repeatable.")] = None,
     id: Annotated[list[str] | None, typer.Option(help="An image of the collection, as --image. Repeatable.")] = None,

@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 FOLDERS = (
     "/usr/share/fonts",
-    "/usr/share/fonts-droid-fallback",
     "/usr/local/share/fonts",
     "~/.local/share/fonts",
     "~/.fonts",

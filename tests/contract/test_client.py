@@ -118,7 +118,7 @@ async def test_a_batch_answers_each_question_for_itself(client: SearchClient) ->
     )
     assert ids(first)[0] == "pear"
     assert isinstance(second, NotFound)
-    assert (second.field, second.reason) == ("collection", "COLLECTION_NOT_FOUND")
+    assert (second.field, second.reason) == ("collection", "NO_COLLECTION")
     assert ids(third) == ["car"]
 
 
@@ -212,7 +212,7 @@ async def test_a_ready_service_says_so(client: SearchClient) -> None:
         (np.full(DIMENSION, np.nan), {}, InvalidArgument, "query.vector"),
         (np.ones(3), {}, InvalidArgument, "query.vector"),
         (text("red") - text("red"), {}, InvalidArgument, "query"),
-        (ImageId("nobody"), {}, NotFound, "id"),
+        (ImageId("nobody"), {}, NotFound, "query.image_id"),
         ("red", {"collection": "other"}, NotFound, "collection"),
         ("red", {"generation": 6}, FailedPrecondition, "generation"),
         ("red", {"filter": attribute("group").equals("fruit")}, Unimplemented, "filter"),
