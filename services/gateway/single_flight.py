@@ -57,9 +57,9 @@ class SingleFlight(Generic[Key, T]):
             flight = self._flights[key] = _Flight(work, deadline)
             flight.task.add_done_callback(partial(self._landed, key, flight))
         flight.deadline = max(flight.deadline, deadline)
-        return await self._wait(flight, deadline), joined
+        return await self._wait(key, flight, deadline), joined
 
-    async def _wait(self, flight: _Flight[T], deadline: float) -> T:
+    async def _wait(self, key: Key, flight: _Flight[T], deadline: float) -> T:
         flight.waiting += 1
         try:
             async with asyncio.timeout_at(deadline):
@@ -70,9 +70,14 @@ class SingleFlight(Generic[Key, T]):
             flight.waiting -= 1
             if not flight.waiting:
                 flight.task.cancel()
+                # At once: whoever comes before the cancellation has taken effect must not join it.
+                self._forget(key, flight)
 
-    def _landed(self, key: Key, flight: _Flight[T], _: asyncio.Task[T]) -> None:
+    def _forget(self, key: Key, flight: _Flight[T]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
+
+    def _landed(self, key: Key, flight: _Flight[T], _: asyncio.Task[T]) -> None:
+        self._forget(key, flight)
         if not flight.task.cancelled():
             flight.task.exception()  # seen by those who waited; nobody may have

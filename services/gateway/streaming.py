@@ -57,8 +57,13 @@ class Stream(Generic[Asked, Answered]):
         self._done.put_nowait(None)
 
     async def _read(self, asked: AsyncIterator[Asked]) -> None:
-        async for one in asked:
+        while True:
+            # A place first, then the question: one that was read is answered, even where the stream ends meanwhile.
             await self._window.acquire()
+            try:
+                one = await anext(asked)
+            except StopAsyncIteration:
+                return
             task = asyncio.create_task(self._work(one))
             self._working.add(task)
             task.add_done_callback(self._working.discard)

@@ -120,6 +120,20 @@ async def test_a_first_caller_who_leaves_fails_nobody() -> None:
     assert len(gateway.encoder.encoded) == 1
 
 
+async def test_whoever_comes_as_the_last_one_leaves_starts_afresh() -> None:
+    """A question asked in the very turn in which the last caller left is not drawn into that one's cancellation."""
+    gateway = Gateway(two_groups())
+    gateway.encoder.gate.clear()
+    leaving = asyncio.create_task(gateway.ask(question()))
+    await asyncio.sleep(0.01)
+    coming: list[asyncio.Task[Reply]] = []
+    leaving.add_done_callback(lambda _: coming.append(asyncio.create_task(gateway.ask(question()))))
+    leaving.cancel()
+    await asyncio.sleep(0.01)
+    gateway.encoder.gate.set()
+    assert (await coming[0]).source is Source.MISS
+
+
 async def test_many_hits_are_fetched_after_the_merge() -> None:
     """Above 32 hits the groups send no documents; only the winners' are fetched."""
     gateway = Gateway(two_groups())
