@@ -54,7 +54,7 @@ def to_request(request: SearchRequest) -> search_pb2.SearchRequest:
     _check_unsigned("generation", request.generation, 64)
     return search_pb2.SearchRequest(
         collection=request.collection,
-        query=to_query(as_query(request.query)),
+        query=_checked_query(as_query(request.query)),
         top_k=request.top_k,
         min_score=request.min_score,
         fields=to_fields(request.fields),
@@ -67,6 +67,13 @@ def to_request(request: SearchRequest) -> search_pb2.SearchRequest:
 def _check_unsigned(field: str, number: int, bits: int) -> None:
     if not 0 <= number < 2**bits:
         raise InvalidArgument(f"must be 0 to 2^{bits} - 1, got {number}", reason="OUT_OF_RANGE", field=field)
+
+
+def _checked_query(query: Part | Weighted) -> search_pb2.Query:
+    try:
+        return to_query(query)
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument("must be text that UTF-8 can write", reason="NOT_UTF8", field="query") from exc
 
 
 def to_fields(fields: Sequence[str] | None) -> FieldMask | None:

@@ -1,14 +1,15 @@
 """A client for the tests of those who use Sightline: no server, no network, the same answers every time.
 
-fake = FakeClient([Image("1", caption="red apple"), Image("2", caption="green pear")])
-result = await fake.search("an apple")      # finds "1": it shares the most words
-fake.fail(Unavailable("gone"), times=1)     # the next call fails
+::
+
+    fake = FakeClient([Image("1", caption="red apple"), Image("2", caption="green pear")])
+    result = await fake.search("an apple")      # finds "1": it shares the most words
+    fake.fail(Unavailable("gone"), times=1)     # the next call fails
 """
 
 from __future__ import annotations
 
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline._bags import DIMENSION, bag_of_words, checked_vector, checked_words, unit
 from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable, Unimplemented
 from sightline.queries import ImageId, Part, Picture, Query, SearchRequest, Text, Vector, Weighted, as_query, image
 from sightline.results import (
@@ -39,9 +41,6 @@ from sightline.stream import SearchStream
 from sightline.surface import WINDOW, SearchClient
 
 _T = TypeVar("_T")
-
-DIMENSION = 512
-"""Length of the fake's vectors."""
 
 
 _TYPES = {
@@ -181,7 +180,7 @@ class FakeClient(SearchClient):
         parts: list[Part] = [Text(words) for words in texts]
         parts += [image(file) for file in images]
         _check_count("inputs", len(parts), 256)
-        return np.stack([_unit(self._vector(part, f"inputs[{n}]"), f"inputs[{n}]") for n, part in enumerate(parts)])
+        return np.stack([unit(self._vector(part, f"inputs[{n}]"), f"inputs[{n}]") for n, part in enumerate(parts)])
 
     async def serving(self, *, timeout: float | None = None) -> bool:
         """Returns True: the fake is always ready."""
@@ -199,7 +198,7 @@ class FakeClient(SearchClient):
         if self._lost_shards and request.refuse_partial:
             raise Unavailable(f"{self._lost_shards} shards did not answer", reason="SHARDS_MISSING")
         return SearchResult(
-            hits=tuple(self._hits(_unit(self._sum(query), "query"), request)),
+            hits=tuple(self._hits(unit(self._sum(query), "query"), request)),
             coverage=Coverage(self._shards, self._shards - self._lost_shards, len(self.images)),
             degraded=(Degradation("SHARDS_MISSING", f"{self._lost_shards} shards did not answer"),)
             if self._lost_shards
@@ -223,7 +222,7 @@ class FakeClient(SearchClient):
             return self._vector(query, "query")
         _check_count("query.weighted.terms", len(query.terms), 16, "TERMS_OUT_OF_RANGE")
         rows = [
-            weight * _unit(self._vector(part, f"query.weighted.terms[{n}]"), f"query.weighted.terms[{n}]")
+            weight * unit(self._vector(part, f"query.weighted.terms[{n}]"), f"query.weighted.terms[{n}]")
             for n, (weight, part) in enumerate(query.terms)
         ]
         total: NDArray[np.float32] = np.sum(rows, axis=0, dtype=np.float32)
@@ -232,17 +231,17 @@ class FakeClient(SearchClient):
     def _vector(self, part: Part, field: str) -> NDArray[np.float32]:
         match part:
             case Text(words):
-                return _bag_of_words(_checked_words(words, f"{field}.text"))
+                return bag_of_words(checked_words(words, f"{field}.text"))
             case Picture(data):
                 known = [one for one, thumbnail in self.thumbnails.items() if thumbnail == data and one in self.images]
-                return self._vector_of(self.images[known[0]]) if known else _bag_of_words(str(zlib.crc32(data)))
+                return self._vector_of(self.images[known[0]]) if known else bag_of_words(str(zlib.crc32(data)))
             case ImageId(wanted):
                 return self._vector_of(self._image(wanted, f"{field}.image_id"))
             case Vector():
-                return _checked_vector(part.values, f"{field}.vector")
+                return checked_vector(part.values, f"{field}.vector")
 
     def _vector_of(self, one: Image) -> NDArray[np.float32]:
-        return _unit(_bag_of_words(one.caption or one.id), "caption")
+        return unit(bag_of_words(one.caption or one.id), "caption")
 
     def _image(self, wanted: str, field: str) -> Image:
         if wanted not in self.images:
@@ -286,21 +285,6 @@ def _outcome(work: Callable[[], _T]) -> _T | SightlineError:
         return error
 
 
-def _bag_of_words(words: str) -> NDArray[np.float32]:
-    """Counts the words, each in a place of its own; the text itself where it has none."""
-    vector = np.zeros(DIMENSION, dtype=np.float32)
-    for word in re.findall(r"\w+", words.casefold()) or [words]:
-        vector[zlib.crc32(word.encode()) % DIMENSION] += 1
-    return vector
-
-
-def _unit(vector: NDArray[np.float32], field: str) -> NDArray[np.float32]:
-    length = float(np.linalg.norm(vector))
-    if length < 1e-6:
-        raise InvalidArgument("the vectors add up to zero", reason="ZERO_VECTOR", field=field)
-    return (vector / length).astype(np.float32)
-
-
 def _schema(images: Iterable[Image]) -> tuple[AttributeField, ...]:
     kinds: dict[str, list[AttributeType]] = {}
     for one in images:
@@ -323,19 +307,3 @@ def _only(one: Image, fields: Sequence[str] | None) -> Image:
 def _check_count(field: str, count: int, limit: int, reason: str = "COUNT_OUT_OF_RANGE") -> None:
     if not 1 <= count <= limit:
         raise InvalidArgument(f"must be 1 to {limit:,} of them, got {count:,}", reason=reason, field=field)
-
-
-def _checked_words(words: str, field: str) -> str:
-    if not words.strip():
-        raise InvalidArgument("must not be empty", reason="TEXT_EMPTY", field=field)
-    if (length := len(words.encode())) > 4096:
-        raise InvalidArgument(f"must be at most 4,096 bytes, got {length:,}", reason="TEXT_TOO_LONG", field=field)
-    return words
-
-
-def _checked_vector(values: NDArray[np.float32], field: str) -> NDArray[np.float32]:
-    if len(values) != DIMENSION:
-        raise InvalidArgument(f"must have {DIMENSION} values, got {len(values)}", reason="WRONG_DIMENSION", field=field)
-    if not np.isfinite(values).all():
-        raise InvalidArgument("must be finite", reason="NOT_FINITE", field=field)
-    return values

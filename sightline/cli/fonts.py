@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,8 +33,8 @@ _FILES = (
     "NotoSansThai-Regular.ttf",
     "Garuda.ttf",
     "NotoSansCJK-Regular.ttc",
-    "DroidSansFallbackFull.ttf",
     "wqy-microhei.ttc",
+    "DroidSansFallbackFull.ttf",
     "PingFang.ttc",
     "Hiragino Sans GB.ttc",
     "AppleSDGothicNeo.ttc",
@@ -107,8 +108,8 @@ class Lettering:
         return stretches
 
     def _font_for(self, letter: str, last: ImageFont.FreeTypeFont | None) -> ImageFont.FreeTypeFont:
-        """Letters go by the order of fonts; spaces, accents and the like stay with what they follow."""
-        if last and not letter.isalnum() and (letter.isspace() or _has(last, letter)):
+        """Letters go by the order of fonts; spaces, accents and joiners stay with what they follow."""
+        if last and unicodedata.category(letter)[0] in "MZC":
             return last
         return next((font for font in self._fonts if _has(font, letter)), self._fonts[0])
 

@@ -28,8 +28,8 @@ from sightline import (
     text,
     vector,
 )
+from sightline._bags import DIMENSION
 from sightline.client import Client
-from sightline.fake import DIMENSION
 from sightline.results import AttributeField, AttributeType
 from tests.sdk_server import Servicer, served
 

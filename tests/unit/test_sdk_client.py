@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import grpc
@@ -21,8 +23,8 @@ from sightline import (
     SyncClient,
     Unavailable,
 )
+from sightline._bags import DIMENSION
 from sightline._channel import error_of
-from sightline.fake import DIMENSION
 from tests.sdk_server import Servicer, served
 
 IMAGES = [Image("apple", caption="red apple"), Image("pear", caption="green pear")]
@@ -108,14 +110,16 @@ async def test_closing_a_client_that_was_never_used_opens_nothing() -> None:
     assert client._opened is None
 
 
-async def test_numbers_that_the_wire_cannot_carry_are_refused(address: str) -> None:
-    """A number below zero is named with its field, as every other bad number is."""
+async def test_what_the_wire_cannot_carry_is_refused(address: str) -> None:
+    """Numbers below zero and broken text are errors with a field, as every other bad value is."""
     async with Client(address) as client:
         with pytest.raises(InvalidArgument) as caught:
             await client.search("apple", top_k=-1)
         assert caught.value.field == "top_k"
         with pytest.raises(InvalidArgument):
             await client.search("apple", generation=-1)
+        with pytest.raises(InvalidArgument, match="UTF-8"):
+            await client.search("apple \udcff")
 
 
 @pytest.mark.parametrize(
@@ -188,3 +192,14 @@ def test_results_are_plain_values() -> None:
     assert len(nothing) == 0
     assert repr(nothing) == "<SearchResult: 0 hits; 4 of 4 shards, generation 1, miss, 0.0 ms>"
     assert "best 'apple' at 0.707" in repr(result)
+
+
+def test_the_sdk_needs_little() -> None:
+    """Without what the extras bring, and without the services, the package imports and answers."""
+    foreign = ["typer", "rich", "PIL", "textual_image", "services", "torch", "faiss", "redis", "pydantic"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({foreign}))\n"
+        "from sightline import FakeClient, Image, SyncClient\n"
+        "print(SyncClient(FakeClient([Image('1', caption='cat')])).search('cat')[0].id)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout == "1\n"
