@@ -80,7 +80,7 @@ def plan(
     specs = []
     for name, role in _names(topology):
         if role == "redis":
-            specs.append(_redis(addresses[name], run_dir))
+            specs.append(redis_spec(addresses[name], run_dir))
             continue
         health = f"{HOST}:{next(ports)}"
         settings = {
@@ -152,8 +152,8 @@ def _libraries(topology: Topology, role: str) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads)}
 
 
-def _redis(address: str, run_dir: Path) -> Spec:
-    """A cache and nothing else: no file, a bounded memory, the least used goes first."""
+def redis_spec(address: str, run_dir: Path) -> Spec:
+    """Returns a Redis at this address: a cache and nothing else: no file, a bounded memory, the least used goes first."""
     host, _, port = address.rpartition(":")
     options = {
         "--bind": host,

@@ -1,0 +1,63 @@
+"""What tests of all kinds share: a real Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+# Read by libraries when they are loaded: tests share the cores with the processes that they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from services.local.cluster import LocalCluster
+from services.local.ports import HOST, free_ports
+from services.local.topology import redis_spec
+
+
+class RedisServer:
+    """A redis-server of our own: a cache without files, on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = f"{HOST}:{free_ports(1)[0]}"
+        self.url = f"redis://{self.address}/0"
+        self._processes = LocalCluster.of([redis_spec(self.address, folder)], folder)
+
+    def __enter__(self) -> RedisServer:
+        self._processes.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._processes.close()
+
+    def kill(self) -> None:
+        """Kills it: connections are refused."""
+        self._processes.kill("redis")
+
+    def stop(self) -> None:
+        """Makes it hang: connections stay open and nothing answers."""
+        self._processes.stop("redis")
+
+    def restore(self) -> None:
+        """Undoes `kill` and `stop`. What it held is gone after the first."""
+        if self._processes.processes["redis"].is_running:
+            self._processes.resume("redis")
+        else:
+            self._processes.restart("redis")
+        self._processes.wait_ready("redis")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that tests share, and leave running."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def fresh_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], RedisServer]]:
+    """Starts a Redis that a test may harm."""
+    with ExitStack() as started:
+        yield lambda: started.enter_context(RedisServer(tmp_path_factory.mktemp("redis")))
