@@ -134,6 +134,7 @@ class ReopeningStream(SearchStream):
         try:
             while (reply := await call.read()) is not grpc.aio.EOF:
                 self._settle(reply)
+                self._failure = None
                 answered += 1
         except grpc.aio.AioRpcError as error:
             self._failure = error_of(error, self._address)
