@@ -126,15 +126,20 @@ class RedisCache:
             async with asyncio.timeout(self._timeout):
                 found = await call
         except (RedisError, OSError, TimeoutError) as error:
-            redis_failures_total.inc()
-            self._failures += 1
-            if self._failures >= self.FAILURES:
-                log.warning("Redis is left alone for %g s: %s", self._pause, error or type(error).__name__)
-                self._closed_until = asyncio.get_running_loop().time() + self._pause
-                self._failures = self.FAILURES - 1  # one more failure after the pause is enough
+            await self._failed(error)
             return None
         self._failures = 0
         return found
+
+    async def _failed(self, error: Exception) -> None:
+        redis_failures_total.inc()
+        # A Redis that was restarted knows none of the connections that idle here: each would be one more failure.
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
+        self._failures += 1
+        if self._failures >= self.FAILURES:
+            log.warning("Redis is left alone for %g s: %s", self._pause, error or type(error).__name__)
+            self._closed_until = asyncio.get_running_loop().time() + self._pause
+            self._failures = self.FAILURES - 1  # one more failure after the pause is enough
 
 
 def _sealed(body: bytes) -> bytes:
