@@ -55,7 +55,7 @@ def test_scores_are_those_of_the_stored_vectors(tmp_path: Path) -> None:
         assert hits.scores.tolist() == CORPUS.best(query, 20)[1]
 
 
-@pytest.mark.parametrize("index", ["Flat", "IVF8,SQfp16", "IVF8,PQ16x4fs", "HNSW16,SQfp16", "PCA16,IVF4,PQ8,RFlat"])
+@pytest.mark.parametrize("index", ["Flat", "IVF8,SQfp16", "IVF8,PQ16x4fs", "HNSW16,SQfp16", "PCA16,IVF4,PQ8np,RFlat"])
 def test_an_answer_does_not_depend_on_its_company(tmp_path: Path, index: str) -> None:
     """A query has the same answer, to the last bit, alone, in a batch, and in a batch of mixed k."""
     part = loaded(tmp_path, shards=2, index=index)[0]
