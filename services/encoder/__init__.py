@@ -1,1 +1,1 @@
-"""The encoder: words and pictures to unit vectors."""
+"""The encoder: texts and pictures in, unit vectors out."""

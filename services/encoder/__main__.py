@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from collections.abc import Callable
 
 import grpc
 
-from services.encoder.engine import Engine
-from services.encoder.model import Model, load
+from services.encoder.engine import Engine, Limits
+from services.encoder.model import load
+from services.encoder.ports import Model
 from services.encoder.servicer import EncoderServicer
 from services.encoder.settings import EncoderSettings
-from services.encoder.sources import find
+from services.encoder.sources import LoadError
 from services.runtime import settings as environment
 from services.runtime.server import serve
 from sightline.internal.v1 import encoder_pb2_grpc
@@ -19,10 +22,15 @@ SERVICES = ["sightline.internal.v1.EncoderService"]
 
 
 class Encoder:
-    """Everything that an encoder is made of, put together."""
+    """Everything that an encoder is made of, put together.
 
-    def __init__(self, settings: EncoderSettings) -> None:
-        self._settings = settings
+    Args:
+        settings: an encoder's.
+        load: loads the model that the settings name.
+    """
+
+    def __init__(self, settings: EncoderSettings, load: Callable[[EncoderSettings], Model]) -> None:
+        self._settings, self._load = settings, load
         self._servicer = EncoderServicer()
         self._engine: Engine | None = None
 
@@ -31,36 +39,52 @@ class Encoder:
         encoder_pb2_grpc.add_EncoderServiceServicer_to_server(self._servicer, server)
 
     async def start(self) -> None:
-        """Loads the model and warms it up."""
-        model = await asyncio.to_thread(self._load)
-        settings = self._settings
-        self._engine = Engine(
-            model,
-            max_text_tokens=settings.max_text_tokens,
-            max_image_batch=settings.max_image_batch,
-            capacity=settings.queue_capacity,
-            decode_threads=settings.decode_threads,
-        )
-        self._servicer.open(self._engine, model.description)
+        """Loads the model and warms it up; raises LoadError where there is none."""
+        model = await asyncio.to_thread(self._load, self._settings)
+        limits = _limits(self._settings, on_gpu=model.lanes > 1)
+        self._engine = Engine(model, limits, decode_threads=self._settings.decode_threads)
+        await self._engine.warm()
+        self._servicer.open(self._engine)
 
     async def close(self) -> None:
         """Finishes what was taken."""
         if self._engine:
             await self._engine.close()
 
-    def _load(self) -> Model:
-        settings = self._settings
-        source = find(settings.model, settings.pretrained)
-        model = load(source, device=settings.device, threads=settings.threads)
-        model.warm()
-        return model
+
+def _limits(settings: EncoderSettings, *, on_gpu: bool) -> Limits:
+    return Limits(
+        # A CPU gains little from larger batches, and what comes next waits for the whole of one.
+        text_tokens=settings.max_text_tokens or (16_384 if on_gpu else 512),
+        image_batch=settings.max_image_batch or (64 if on_gpu else 8),
+        texts=settings.queue_capacity,
+        images=settings.image_queue_capacity,
+        image_bytes=settings.max_image_bytes,
+        image_pixels=settings.max_image_pixels,
+    )
+
+
+def _model(settings: EncoderSettings) -> Model:
+    return load(
+        settings.model,
+        settings.pretrained,
+        device=settings.device,
+        threads=settings.threads,
+        remembered_texts=settings.remembered_texts,
+    )
 
 
 async def main() -> None:
     """Serves until it is told to stop."""
     settings = environment.load(EncoderSettings)
-    encoder = Encoder(settings)
-    await serve(settings, service_names=SERVICES, register=encoder.register, warm=encoder.start, close=encoder.close)
+    encoder = Encoder(settings, _model)
+    try:
+        await serve(
+            settings, service_names=SERVICES, register=encoder.register, warm=encoder.start, close=encoder.close
+        )
+    except LoadError as error:
+        print(f"SIGHTLINE_MODEL: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

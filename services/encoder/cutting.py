@@ -1,80 +1,87 @@
 """Padding, cut where that is exact.
 
-CLIP's text tower is causal and reads its answer at the end-of-text token, so what comes after that token cannot change
-it: a text of ten tokens need not cost seventy-seven. open_clip's own forward always runs the whole context, so the
-forward is ours. Other towers see the padding (SigLIP, XLM-R); they are left alone. Which is which is not looked up by
-name but proven, at load, by running both ways.
+Which towers allow it is not looked up by name but tried, once, when a model is loaded.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-TOLERANCE = 1e-5
-HALF_TOLERANCE = 2e-3
-"""In half precision the two ways round differently."""
-
-_PROBES = 8
+EXACT = 1e-5
+"""How far a cut text's unit vector may be from the padded one's, in any coordinate, for cutting to count as exact."""
 
 
-class TextTower:
-    """A causal text tower, run no further than the longest end-of-text of a batch.
+class CausalText:
+    """CLIP's text tower without its padding.
+
+    The tower is causal and read at end-of-text: no later position can change the answer, so none is computed. That
+    holds for CLIP's own towers, and not for bidirectional ones, which is why `is_exact` is asked before it is used.
 
     Args:
-        tower: what holds the weights: the model itself, or its text part.
+        tower: where the text tower's parts are: the model itself, or its `text`.
+        pooling: `argmax` or `eos`: how the tower finds end-of-text.
     """
 
-    def __init__(self, tower: Any) -> None:
+    def __init__(self, tower: Any, pooling: str) -> None:
         self._tower = tower
+        self.context = int(tower.context_length)
+        self._eos = None if pooling == "argmax" else int(getattr(tower, "text_eos_id", None) or tower.eos_id)
 
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Returns features [n, d] of token ids, int64 [n, length], whose end-of-text has the highest id of each row."""
+    @classmethod
+    def of(cls, module: nn.Module) -> CausalText | None:
+        """Returns the model's text tower where it is built of the parts that we know."""
+        tower: Any = getattr(module, "text", module)
+        pooling = str(getattr(tower, "text_pool_type", getattr(tower, "pool_type", "")))
+        parts = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection", "attn_mask")
+        plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
+        known = plain and pooling in ("argmax", "eos") and all(hasattr(tower, part) for part in parts)
+        return cls(tower, pooling) if known else None
+
+    def ends(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns how many positions of each row matter: up to and with end-of-text, int64 [n]."""
+        found: NDArray[Any] = rows if self._eos is None else rows == self._eos
+        return np.asarray(found.argmax(axis=1) + 1, dtype=np.int64)
+
+    def __call__(self, tokens: Tensor, ends: Tensor) -> Tensor:
+        """Returns vectors [n, d], not normalised.
+
+        Args:
+            tokens: int64 [n, length], padded with anything.
+            ends: how many positions of each row matter, int64 [n].
+        """
         tower, length = self._tower, tokens.shape[1]
-        positions = tower.positional_embedding[:length]
-        x = tower.token_embedding(tokens).to(positions.dtype) + positions
-        x = tower.transformer(x, attn_mask=tower.attn_mask[:length, :length])
-        ends = x[torch.arange(len(tokens), device=tokens.device), tokens.argmax(dim=-1)]
-        # The norm works on each position by itself, so that one position is enough.
-        pooled: Tensor = tower.ln_final(ends)
+        kind = tower.transformer.get_cast_dtype()
+        x = tower.token_embedding(tokens).to(kind) + tower.positional_embedding[:length].to(kind)
+        mask = tower.attn_mask
+        x = tower.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
+        # Normalising the one position that is read equals normalising all and reading one.
+        x = tower.ln_final(x[torch.arange(len(tokens), device=tokens.device), ends - 1])
         projection = tower.text_projection
         if projection is None:
-            return pooled
-        projected: Tensor = projection(pooled) if callable(projection) else pooled @ projection
-        return projected
+            return x  # type: ignore[no-any-return]
+        return projection(x) if isinstance(projection, nn.Module) else x @ projection  # type: ignore[no-any-return]
 
-
-def text_tower(clip: Any) -> TextTower | None:
-    """Returns the model's text tower where it has the parts that cutting needs; else None."""
-    tower = getattr(clip, "text", clip)
-    parts = ("token_embedding", "positional_embedding", "transformer", "ln_final", "text_projection", "attn_mask")
-    if any(not hasattr(tower, part) for part in parts) or tower.attn_mask is None:
-        return None
-    if getattr(tower, "cls_emb", None) is not None:
-        return None
-    pool = getattr(tower, "text_pool_type", getattr(tower, "pool_type", ""))
-    return TextTower(tower) if pool == "argmax" else None
-
-
-@torch.inference_mode()
-def cut_is_exact(clip: Any, tower: TextTower, device: torch.device) -> bool:
-    """Returns whether cutting changes nothing, by running texts of all lengths both ways.
-
-    What follows the end-of-text is noise here, not zeros: nothing at all may depend on it.
-    """
-    owner = getattr(clip, "text", clip)
-    context, vocabulary = owner.positional_embedding.shape[0], owner.token_embedding.weight.shape[0]
-    lengths = torch.linspace(2, context, _PROBES).long()
-    tokens = torch.randint(1, vocabulary - 2, (_PROBES, context), generator=torch.Generator().manual_seed(0))
-    tokens[:, 0] = vocabulary - 2
-    tokens[torch.arange(_PROBES), lengths - 1] = vocabulary - 1
-    whole = functional.normalize(clip.encode_text(tokens.to(device)).float(), dim=-1)
-    tolerance = HALF_TOLERANCE if device.type == "cuda" else TOLERANCE
-    for row, length in enumerate(lengths.tolist()):
-        cut = functional.normalize(tower(tokens[row : row + 1, :length].to(device)).float(), dim=-1)
-        if not torch.allclose(cut[0], whole[row], rtol=0, atol=tolerance):
-            return False
-    return True
+    @torch.inference_mode()
+    def is_exact(self, module: Any) -> bool:
+        """Tries texts of several lengths, each with two different endings after its end, cut and whole."""
+        context, vocabulary = self.context, int(self._tower.vocab_size)
+        end = vocabulary - 1 if self._eos is None else self._eos
+        device = self._tower.positional_embedding.device
+        random = torch.Generator().manual_seed(0)
+        for length in sorted({2, 3, min(9, context), context // 2, context - 1, context}):
+            tokens = torch.randint(1, vocabulary - 1, (2, context), generator=random)
+            tokens[1, :length] = tokens[0, :length]
+            tokens[tokens == end] = 1 if end > 1 else 2
+            tokens[:, length - 1] = end
+            ends = torch.full((2,), length, device=device)
+            whole = normalize(module.encode_text(tokens.to(device)).float(), dim=-1)
+            cut = normalize(self(tokens[:, :length].to(device), ends).float(), dim=-1)
+            if not (whole - cut).abs().max() <= EXACT:
+                return False
+        return True

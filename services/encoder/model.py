@@ -1,15 +1,10 @@
-"""The model: open_clip's towers, run our own way. The only importer of torch and open_clip among the services.
-
-Three verbs, so that their work can overlap: `tokenise` prepares texts on any thread, `encode_tokens` and
-`encode_pixels` run on the device's thread and finish with unit vectors.
-"""
+"""A model of open_clip, run by torch: what `run` and `finish` mean on a CPU and on a GPU, and how a model is loaded."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,164 +13,190 @@ import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from services.encoder.cutting import TextTower, cut_is_exact, text_tower
-from services.encoder.sources import Card, Source
-from services.pictures import Preparation
+from services.encoder.cutting import CausalText
+from services.encoder.ports import Card, Ids, Vectors
+from services.encoder.sources import LoadError, Source, source
+from services.encoder.tokens import Tokens, group_by_length
+from services.pictures import Pixels, Preparation
 
-log = logging.getLogger("sightline.model")
+log = logging.getLogger("sightline.encoder")
 
-Vectors = NDArray[np.float32]
-Tokens = NDArray[np.int64]
-
-BUCKETS = (16, 32)
-"""Texts up to each of these lengths are cut at their own longest, so that one long text does not slow short ones."""
-
-TOKENISER_CACHE = 65536
-"""Words that open_clip's tokeniser may remember; its own memory grows without bound."""
+# What a pass through the text tower costs beyond its tokens, in tokens: on a CPU reading the weights, on a GPU
+# starting the kernels. A ViT-B-32 on one core takes 24 ms for 4 tokens, 92 for 77, 577 for 8 times 77.
+CALL_COST = {"cpu": 24, "cuda": 2048}
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
-    """What there is to know of a model. `digest` is of its weights and preprocessing, and the same on every device."""
-
-    name: str
-    digest: str
-    dimension: int
-    preparation: Preparation
-    scope: str
-    scope_note: str
+class _Started:
+    vectors: Tensor
+    order: Sequence[int]
+    done: torch.cuda.Event | None
 
 
-class Model:
-    """A loaded model.
-
-    Attributes:
-        description: what there is to know of it.
-        cuts: whether padding is cut, because that was proven exact.
-    """
-
-    def __init__(self, clip: Any, tokenizer: Any, card: Card, device: torch.device) -> None:
-        settings = clip.visual.preprocess_cfg
-        self._mean, self._std = (torch.tensor(settings[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
-        self._tokenizer, self._card, self._device = tokenizer, card, device
-        self._dtype = torch.float16 if device.type == "cuda" else torch.float32
-        digest = _digest(clip, settings, card)
-        self._clip = clip.to(device=device, dtype=self._dtype).eval()
-        tower = text_tower(self._clip)
-        self.cuts = tower is not None and cut_is_exact(self._clip, tower, device)
-        self._tower: TextTower | None = tower if self.cuts else None
-        preparation = _preparation(settings)
-        self.description = Description(card.name, digest, 0, preparation, card.scope, card.scope_note)
-        blank = np.zeros((1, preparation.height, preparation.width, 3), dtype=np.uint8)
-        dimension = self.encode_pixels(blank).shape[1]
-        self.description = Description(card.name, digest, dimension, preparation, card.scope, card.scope_note)
-        log.info(
-            "%s (%s): %d dimensions, padding %s", card.name, digest[:12], dimension, "cut" if self.cuts else "kept"
-        )
-
-    def tokenise(self, texts: Sequence[str]) -> list[Tokens]:
-        """Returns the token ids of each text: int64 [context], or int64 [length] where padding is cut."""
-        if self._card.casefold:
-            texts = [unicodedata.normalize("NFC", text.casefold()) for text in texts]
-        rows = self._tokenizer(list(texts)).numpy()
-        cache = getattr(self._tokenizer, "cache", None)
-        if cache is not None and len(cache) > TOKENISER_CACHE:
-            special = getattr(self._tokenizer, "all_special_ids", [])
-            for word in list(cache)[len(special) :]:
-                del cache[word]
-        return [row[: int(row.argmax()) + 1] if self.cuts else row for row in rows]
-
-    @torch.inference_mode()
-    def encode_tokens(self, tokens: Sequence[Tokens]) -> Vectors:
-        """Returns unit vectors, float32 [n, d], of token ids as `tokenise` returns them."""
-        if self._tower is None:
-            return _finish(self._clip.encode_text(self._to_device(torch.from_numpy(np.stack(tokens)))))
-        lengths = np.array([len(row) for row in tokens])
-        vectors: Vectors | None = None
-        for places in _bucketed(lengths):
-            batch = np.zeros((len(places), lengths[places].max()), dtype=np.int64)
-            for row, place in enumerate(places):
-                batch[row, : lengths[place]] = tokens[place]
-            part = _finish(self._tower(self._to_device(torch.from_numpy(batch))))
-            vectors = np.empty((len(tokens), part.shape[1]), dtype=np.float32) if vectors is None else vectors
-            vectors[places] = part
-        assert vectors is not None, "there are tokens"
-        return vectors
-
-    @torch.inference_mode()
-    def encode_pixels(self, pixels: NDArray[np.uint8]) -> Vectors:
-        """Returns unit vectors, float32 [n, d], of prepared pictures, uint8 [n, height, width, 3]."""
-        images = self._to_device(torch.from_numpy(pixels)).permute(0, 3, 1, 2).to(torch.float32) / 255
-        normal = (images - self._mean.to(self._device)) / self._std.to(self._device)
-        return _finish(self._clip.encode_image(normal.to(self._dtype)))
-
-    def warm(self) -> None:
-        """Runs the shapes that queries have, so that the first of them finds everything compiled and allocated."""
-        words = self.tokenise(["warm", "a few words more than that, of the usual length"])
-        for count in (1, 2, 8):
-            for row in words:
-                self.encode_tokens([row] * count)
-            size = self.description.preparation
-            self.encode_pixels(np.zeros((count, size.height, size.width, 3), dtype=np.uint8))
-
-    def _to_device(self, tensor: Tensor) -> Tensor:
-        if self._device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
-
-
-def load(source: Source, *, device: str = "auto", threads: int = 0) -> Model:
-    """Loads a model.
+class OpenClipModel:
+    """A services.encoder.ports.Model over open_clip. Half precision on a GPU, single precision on a CPU.
 
     Args:
-        source: see services.encoder.sources.find.
-        device: `auto` takes a GPU where there is one.
-        threads: to compute with on a CPU; 0 leaves that to torch.
+        module: as open_clip creates it, on the CPU, in single precision.
+        tokenizer: open_clip's for it.
+        where: where it came from.
+        device: `cpu` or `cuda`, or `cuda:1`.
+        remembered_texts: how many texts' tokens to remember.
+    """
+
+    def __init__(
+        self, module: Any, tokenizer: Any, where: Source, *, device: str = "cpu", remembered_texts: int = 65_536
+    ) -> None:
+        preprocess = dict(module.visual.preprocess_cfg)
+        self.module, self._device = module.eval().requires_grad_(False), torch.device(device)
+        digest = _digest(module, tokenizer, preprocess, where)
+        self.module.to(self._device)
+        causal = CausalText.of(module)
+        self._causal = causal if causal and causal.is_exact(module) else None
+        self._half = self._device.type == "cuda"
+        if self._half:
+            self.module.half()
+        self._mean, self._std = (torch.tensor(preprocess[key], device=self._device) for key in ("mean", "std"))
+        self._tokens = Tokens(
+            lambda texts: tokenizer(texts).numpy(),
+            self._causal.ends if self._causal else None,
+            casefold=where.casefold,
+            capacity=remembered_texts,
+            words=(getattr(tokenizer, "cache", {}), len(getattr(tokenizer, "all_special_ids", ()))),
+        )
+        dimension = self._dimension(preprocess)
+        self.card = Card(where.name, digest, dimension, _preparation(preprocess), where.scope, where.scope_note)
+        self.lanes = 2 if self._half else 1
+        log.info("%s on %s, texts %s", where.name, self._device, "cut at their end" if self._causal else "padded")
+
+    @property
+    def cuts(self) -> bool:
+        """Whether texts are computed without their padding, which was then proven to be exact."""
+        return self._causal is not None
+
+    def prepare_texts(self, texts: Sequence[str]) -> list[Ids]:
+        """See Model."""
+        return self._tokens(texts)
+
+    @torch.inference_mode()
+    def run_texts(self, batch: Sequence[Ids]) -> _Started:
+        """See Model."""
+        lengths = [len(ids) for ids in batch]
+        groups = group_by_length(lengths, CALL_COST[self._device.type])
+        vectors = torch.cat([self._texts([batch[place] for place in group]) for group in groups])
+        return self._started(vectors, [place for group in groups for place in group])
+
+    @torch.inference_mode()
+    def run_images(self, batch: Sequence[Pixels]) -> _Started:
+        """See Model."""
+        images = (self._to_device(np.stack(batch)).float() / 255 - self._mean) / self._std
+        images = images.permute(0, 3, 1, 2).contiguous()
+        return self._started(self.module.encode_image(images.half() if self._half else images), range(len(batch)))
+
+    def finish(self, raw: _Started) -> Vectors:
+        """See Model."""
+        if raw.done is not None:
+            raw.done.synchronize()
+        vectors = np.empty(tuple(raw.vectors.shape), dtype=np.float32)
+        vectors[list(raw.order)] = raw.vectors.numpy()
+        return vectors
+
+    def _texts(self, batch: Sequence[Ids]) -> Tensor:
+        longest = max(len(ids) for ids in batch)
+        if self._causal and self._half:  # few shapes suit a GPU: it chooses a kernel for each
+            longest = min(-(-longest // 8) * 8, self._causal.context)
+        rows = np.zeros((len(batch), longest), dtype=np.int64)
+        for row, ids in zip(rows, batch, strict=True):
+            row[: len(ids)] = ids
+        tokens = self._to_device(rows)
+        if self._causal is None:
+            return self.module.encode_text(tokens)  # type: ignore[no-any-return]
+        return self._causal(tokens, self._to_device(np.array([len(ids) for ids in batch])))
+
+    def _to_device(self, array: NDArray[Any]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        # From pinned memory the copy runs beside the computation of the batch before.
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._half else tensor
+
+    def _started(self, vectors: Tensor, order: Sequence[int]) -> _Started:
+        units = normalize(vectors.float(), dim=-1)
+        if not self._half:
+            return _Started(units, order, None)
+        host = torch.empty(units.shape, dtype=units.dtype, pin_memory=True)
+        host.copy_(units, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+        return _Started(host, order, done)
+
+    def _dimension(self, preprocess: dict[str, Any]) -> int:
+        shape = _preparation(preprocess)
+        black = np.zeros((shape.height, shape.width, 3), dtype=np.uint8)
+        return int(self.finish(self.run_images([black])).shape[1])
+
+
+def load(
+    model: str, pretrained: str = "", *, device: str = "auto", threads: int = 0, remembered_texts: int = 65_536
+) -> OpenClipModel:
+    """Loads a model; see `source` for what `model` and `pretrained` may be. Only tags and repositories are downloaded.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`; `auto` takes a GPU where there is one.
+        threads: CPU threads for one batch; 0 leaves it to the libraries.
+        remembered_texts: how many texts' tokens to remember.
 
     Raises:
-        RuntimeError: open_clip cannot load it; says why.
+        LoadError: there is no such model, or its files do not fit together.
     """
     if threads:
         torch.set_num_threads(threads)
-    on = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
-    if source.config:
-        open_clip.add_model_config(source.config)
-    # Loaded in float32 wherever it will run, so that the digest is the same on every device.
-    clip = open_clip.create_model(source.name, pretrained=source.pretrained, require_pretrained=True)
-    tokenizer = open_clip.get_tokenizer(source.name, **source.tokenizer)
-    return Model(clip, tokenizer, source.card, on)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    with source(model, pretrained) as where:
+        try:
+            preprocess = _preprocess_of_tags(where) if where.file else {}
+            module = open_clip.create_model(
+                where.architecture, where.pretrained, require_pretrained=True, force_preprocess_cfg=preprocess
+            )
+            tokenizer = open_clip.get_tokenizer(where.architecture, **where.tokenizer)
+        except Exception as error:  # it fails in as many ways as there are formats
+            raise LoadError(f"open_clip cannot load {where.name}: {error}") from error
+        return OpenClipModel(module, tokenizer, where, device=device, remembered_texts=remembered_texts)
 
 
-def _preparation(settings: dict[str, Any]) -> Preparation:
-    size = settings["size"]
-    height, width = size if isinstance(size, (tuple, list)) else (size, size)
-    return Preparation(
-        height=height,
-        width=width,
-        resize_mode=settings["resize_mode"],
-        interpolation="bilinear" if settings["interpolation"] == "bilinear" else "bicubic",
-        fill=int(settings["fill_color"]),
-    )
+def _preprocess_of_tags(where: Source) -> dict[str, Any]:
+    """How pictures were prepared for all known weights of the architecture, where that is the same for all.
+
+    open_clip gives every local file CLIP's own mean and deviation, which would be wrong for a SigLIP.
+    """
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    tags = open_clip.list_pretrained_tags_by_model(where.architecture)
+    known = [open_clip.get_pretrained_cfg(where.architecture, tag) for tag in tags]
+    kinds = [{key: one[key] for key in keys if key in one} for one in known]
+    return kinds[0] if kinds and all(kind == kinds[0] for kind in kinds) else {}
 
 
-def _bucketed(lengths: NDArray[np.int64]) -> list[NDArray[np.intp]]:
-    """Returns the places of the texts that are run together, by length."""
-    of = np.searchsorted(BUCKETS, lengths)
-    return [np.flatnonzero(of == bucket) for bucket in np.unique(of)]
+def _preparation(preprocess: dict[str, Any]) -> Preparation:
+    size = preprocess["size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    # Where open_clip trains with a random choice, it evaluates with the bicubic one.
+    interpolation = "bilinear" if preprocess["interpolation"] == "bilinear" else "bicubic"
+    return Preparation(height, width, preprocess["resize_mode"], interpolation, int(preprocess["fill_color"]))
 
 
-def _finish(features: Tensor) -> Vectors:
-    vectors: Vectors = functional.normalize(features.float(), dim=-1).cpu().numpy()
-    return vectors
-
-
-def _digest(clip: Any, settings: dict[str, Any], card: Card) -> str:
-    hasher = hashlib.sha256()
-    hasher.update(json.dumps([settings, card.casefold], sort_keys=True, default=list).encode())
-    for name, tensor in sorted(clip.state_dict().items()):
-        hasher.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        hasher.update(tensor.contiguous().view(-1).numpy())
-    return hasher.hexdigest()
+def _digest(module: nn.Module, tokenizer: Any, preprocess: dict[str, Any], where: Source) -> str:
+    """Returns the hex sha256 of all that decides a vector, however and wherever the files lie."""
+    config = open_clip.get_model_config(where.architecture)
+    text = config.get("text_cfg", {})
+    # The tokenizer counts by its vocabulary, not by where it lies; what to start training from is no part of a model.
+    text = {key: value for key, value in text.items() if key not in ("tokenizer_kwargs", "hf_model_pretrained")}
+    vision = {key: value for key, value in config["vision_cfg"].items() if key != "timm_model_pretrained"}
+    vocabulary = getattr(tokenizer, "encoder", None) or tokenizer.tokenizer.get_vocab()
+    facts = [1, {**config, "text_cfg": text, "vision_cfg": vision}, preprocess, where.casefold, vocabulary]
+    total = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, value in sorted(module.state_dict().items()):
+        total.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()

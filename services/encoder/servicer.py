@@ -3,111 +3,99 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
 
-from services.encoder.engine import Engine, Tokens, check_text
-from services.encoder.model import Description
+from services.encoder.engine import Engine, Vector
+from services.encoder.ports import Card
 from services.runtime.wire import error_to_message, vector_to_bytes
 from sightline.errors import InvalidArgument, SightlineError, Unavailable
 from sightline.internal.v1 import encoder_pb2, encoder_pb2_grpc
 from sightline.v1 import common_pb2
 
+MAX_ITEMS = 1024
+
+log = logging.getLogger("sightline.encoder")
+
 Context = grpc.aio.ServicerContext[Any, Any]
-Vector = NDArray[np.float32]
 
 
 class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
-    """Answers once a model is there; until then it is Unavailable."""
+    """Answers once an engine is there; until then it is Unavailable."""
 
     def __init__(self) -> None:
-        self._loaded: tuple[Engine, Description] | None = None
+        self._engine: Engine | None = None
 
-    def open(self, engine: Engine, description: Description) -> None:
+    def open(self, engine: Engine) -> None:
         """Begins to answer."""
-        self._loaded = engine, description
+        self._engine = engine
 
     async def Encode(self, request: encoder_pb2.EncodeRequest, context: Context) -> encoder_pb2.EncodeResponse:
-        engine, description = self._ready()
+        engine = self._ready()
+        if not 1 <= len(request.items) <= MAX_ITEMS:
+            message = f"must be 1 to {MAX_ITEMS:,} of them, got {len(request.items):,}"
+            raise InvalidArgument(message, reason="COUNT_OUT_OF_RANGE", field="items")
         now = asyncio.get_running_loop().time()
-        tokens = await _tokens(engine, request.items)
+        remaining = context.time_remaining()
+        until = None if remaining is None else now + remaining
         outcomes = await asyncio.gather(
-            *(
-                _encode(engine, item, tokens.get(place), now + item.remaining_ms / 1000 if item.remaining_ms else None)
-                for place, item in enumerate(request.items)
-            ),
+            *(_encode(engine, item, f"items[{place}]", now, until) for place, item in enumerate(request.items)),
             return_exceptions=True,
         )
-        return _response(outcomes, description)
+        return _response(outcomes, engine.card)
 
     async def Describe(self, request: encoder_pb2.DescribeRequest, context: Context) -> encoder_pb2.DescribeResponse:
-        _, description = self._ready()
-        preparation = description.preparation
+        card = self._ready().card
         return encoder_pb2.DescribeResponse(
-            model=_model(description),
-            image_height=preparation.height,
-            image_width=preparation.width,
-            resize_mode=preparation.resize_mode,
-            interpolation=preparation.interpolation,
-            fill=preparation.fill,
-            scope=description.scope,
-            scope_note=description.scope_note,
+            model=_model(card),
+            image_height=card.preparation.height,
+            image_width=card.preparation.width,
+            resize_mode=card.preparation.resize_mode,
+            interpolation=card.preparation.interpolation,
+            fill=card.preparation.fill,
+            scope=card.scope,
+            scope_note=card.scope_note,
         )
 
-    def _ready(self) -> tuple[Engine, Description]:
-        if self._loaded is None:
+    def _ready(self) -> Engine:
+        if self._engine is None:
             raise Unavailable("the encoder is loading its model", reason="WARMING_UP")
-        return self._loaded
+        return self._engine
 
 
-async def _tokens(engine: Engine, items: Sequence[encoder_pb2.EncodeItem]) -> dict[int, Tokens | SightlineError]:
-    """Returns the tokens of the texts, or what is wrong with them, by their place."""
-    found: dict[int, Tokens | SightlineError] = {}
-    texts: dict[int, str] = {}
-    for place, item in enumerate(items):
-        if item.WhichOneof("kind") == "text":
-            try:
-                texts[place] = check_text(item.text)
-            except InvalidArgument as error:
-                found[place] = error
-    if texts:
-        found.update(zip(texts, await engine.tokenise(list(texts.values())), strict=True))
-    return found
-
-
-async def _encode(
-    engine: Engine, item: encoder_pb2.EncodeItem, tokens: Tokens | SightlineError | None, deadline: float | None
-) -> Vector:
+async def _encode(engine: Engine, item: encoder_pb2.EncodeItem, field: str, now: float, until: float | None) -> Vector:
+    """Encodes one item, within its own deadline and the call's."""
+    own = now + item.remaining_ms / 1000 if item.remaining_ms else None
+    deadline = min((one for one in (own, until) if one is not None), default=None)
     match item.WhichOneof("kind"):
         case "text":
-            if isinstance(tokens, SightlineError):
-                raise tokens
-            assert tokens is not None, "texts have been tokenised"
-            return await engine.encode_tokens(tokens, deadline)
+            return await engine.text(item.text, deadline, field=f"{field}.text")
         case "image":
-            return await engine.encode_image(item.image, deadline)
+            return await engine.image(item.image, deadline, field=f"{field}.image")
         case "pixels":
-            return await engine.encode_pixels(item.pixels, deadline)
+            return await engine.pixels(item.pixels, deadline, field=f"{field}.pixels")
         case _:
-            raise InvalidArgument("must be a text, an image or pixels", reason="ITEM_EMPTY", field="kind")
+            raise InvalidArgument("must be a text, an image or pixels", reason="ITEM_EMPTY", field=field)
 
 
-def _response(outcomes: Sequence[Vector | BaseException], description: Description) -> encoder_pb2.EncodeResponse:
-    vectors = np.zeros((len(outcomes), description.dimension), dtype=np.float32)
+def _response(outcomes: Sequence[Vector | BaseException], card: Card) -> encoder_pb2.EncodeResponse:
+    vectors = np.zeros((len(outcomes), card.dimension), dtype=np.float32)
     errors = []
     for place, outcome in enumerate(outcomes):
         if isinstance(outcome, Exception):
+            if not isinstance(outcome, SightlineError):
+                log.error("item %d failed", place, exc_info=outcome)
             errors.append(encoder_pb2.ItemError(index=place, error=error_to_message(outcome)))
         elif isinstance(outcome, BaseException):
-            raise outcome
+            raise outcome  # cancellation is no answer
         else:
             vectors[place] = outcome
-    return encoder_pb2.EncodeResponse(vectors=vector_to_bytes(vectors), errors=errors, model=_model(description))
+    return encoder_pb2.EncodeResponse(vectors=vector_to_bytes(vectors), errors=errors, model=_model(card))
 
 
-def _model(description: Description) -> common_pb2.Model:
-    return common_pb2.Model(name=description.name, digest=description.digest, dimension=description.dimension)
+def _model(card: Card) -> common_pb2.Model:
+    return common_pb2.Model(name=card.name, digest=card.digest, dimension=card.dimension)

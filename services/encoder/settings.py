@@ -11,12 +11,26 @@ class EncoderSettings(Settings):
     """An encoder's settings."""
 
     model: str = Field(
-        description="A model of open_clip by name, a folder with open_clip_config.json, or a .json file."
+        description="A folder with open_clip_config.json and weights, a configuration file, or open_clip's name of an "
+        "architecture; also hf-hub: and a repository, which is downloaded."
     )
-    pretrained: str = Field("", description="Weights: a checkpoint file, or a tag that open_clip fetches from its hub.")
-    device: str = Field("auto", pattern="^(auto|cpu|cuda(:[0-9]+)?)$", description="auto, cpu, cuda or cuda:N.")
+    pretrained: str = Field(
+        "", description="Weights beside a name or a configuration: a file, or open_clip's tag, which is downloaded."
+    )
+    device: str = Field(
+        "auto",
+        pattern="^(auto|cpu|cuda(:[0-9]+)?)$",
+        description="auto (a GPU where there is one), cpu, cuda or cuda:N.",
+    )
     threads: int = Field(0, ge=0, le=256, description="Threads that the model computes with on a CPU; 0: one a core.")
-    max_text_tokens: int = Field(2048, ge=77, le=65536, description="Tokens in one batch of texts at the most.")
-    max_image_batch: int = Field(16, ge=1, le=1024, description="Pictures in one batch at the most.")
-    queue_capacity: int = Field(1024, ge=1, le=1_000_000, description="Texts, and pictures, that may queue.")
-    decode_threads: int = Field(2, ge=1, le=64, description="Threads that decode image files and tokenise texts.")
+
+    max_text_tokens: int = Field(
+        0, ge=0, le=1_048_576, description="Tokens in one batch of texts; 0: 512 on a CPU, 16,384 on a GPU."
+    )
+    max_image_batch: int = Field(0, ge=0, le=4096, description="Pictures in one batch; 0: 8 on a CPU, 64 on a GPU.")
+    queue_capacity: int = Field(1024, ge=1, le=1_000_000, description="Texts that may wait; more are refused at once.")
+    image_queue_capacity: int = Field(256, ge=1, le=65_536, description="Pictures that may wait, in the same way.")
+    decode_threads: int = Field(2, ge=1, le=64, description="Threads that decode image files.")
+    max_image_bytes: int = Field(10 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Bytes of one image file.")
+    max_image_pixels: int = Field(64_000_000, ge=1, le=1_000_000_000, description="Pixels of one image.")
+    remembered_texts: int = Field(65_536, ge=1, le=10_000_000, description="Texts whose tokens are remembered.")

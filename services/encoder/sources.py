@@ -1,88 +1,131 @@
-"""Where models come from: open_clip's own names, or files on this machine."""
+"""Where a model comes from: a folder, a file of weights, or open_clip's name and tag. Nothing here asks the network."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from sightline.errors import InvalidArgument
+CONFIG_FILE = "open_clip_config.json"
+CARD_FILE = "sightline.json"
+HUB = "hf-hub:"
 
-CONFIG = "open_clip_config.json"
-CARD = "sightline.json"
 
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a model says of itself, in `sightline.json` beside its weights; for others, nothing but a name.
-
-    Attributes:
-        scope: what it is for, where that is not pictures in general; a word.
-        scope_note: what to tell those who use it for something else; a sentence.
-        casefold: whether it was trained on case-folded texts.
-    """
-
-    name: str
-    scope: str = ""
-    scope_note: str = ""
-    casefold: bool = False
+class LoadError(Exception):
+    """The model cannot be loaded; the message says what to change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What open_clip is told.
+    """A model, as open_clip is asked for it.
 
     Attributes:
-        name: for create_model and get_tokenizer.
-        pretrained: for create_model; None for folders, which have their own weights.
-        config: a configuration file that open_clip must learn of first.
-        tokenizer: further arguments of get_tokenizer.
+        name: for people.
+        architecture: open_clip's name, or `local-dir:` and a folder, or `hf-hub:` and a repository.
+        pretrained: a tag or a file of weights, beside a name; a folder and a repository bring their own.
+        tokenizer: options of its tokenizer that differ from the configuration's.
+        scope, scope_note: see Card.
+        casefold: whether the model has seen case-folded texts only.
     """
 
     name: str
-    pretrained: str | None
-    card: Card
-    config: Path | None
-    tokenizer: dict[str, Any]
+    architecture: str
+    pretrained: str | None = None
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    scope: str = ""
+    scope_note: str = ""
+    casefold: bool = False
+
+    @property
+    def file(self) -> bool:
+        """Whether the weights are a file beside the name of an architecture."""
+        return self.pretrained is not None and Path(self.pretrained).is_file()
 
 
-def find(model: str, pretrained: str) -> Source:
-    """Returns the source that the settings `model` and `pretrained` name.
+@contextmanager
+def source(model: str, pretrained: str = "") -> Iterator[Source]:
+    """Finds a model; valid inside the `with`.
+
+    Args:
+        model: a folder with open_clip_config.json and weights, a configuration file, `hf-hub:` and a repository, or
+            the name of an architecture.
+        pretrained: a tag, or a file of weights. With a folder or a repository, nothing.
 
     Raises:
-        InvalidArgument: a file is missing, or no weights are named; names the setting.
+        LoadError: there is no such thing.
     """
     path = Path(model)
-    if path.is_dir():
-        return _folder(path)
+    if path.is_dir() or model.startswith(HUB):
+        if pretrained:
+            raise LoadError(f"{model} brings its own weights; leave pretrained empty")
+        yield _folder(path) if path.is_dir() else Source(model.removeprefix(HUB), model)
+    elif path.suffix == ".json" and path.is_file():
+        with TemporaryDirectory(prefix="sightline-model-") as folder:
+            yield _from_config(path, _weights(pretrained), Path(folder))
+    elif path.suffix or len(path.parts) > 1:
+        raise LoadError(f"there is no folder or configuration {model}")
+    else:
+        yield _named(model, pretrained)
+
+
+def _folder(folder: Path) -> Source:
+    config = _read(folder / CONFIG_FILE)
+    card = _read(folder / CARD_FILE) if (folder / CARD_FILE).exists() else {}
+    return Source(
+        name=str(card.get("name") or folder.resolve().name),
+        architecture=f"local-dir:{folder}",
+        tokenizer=_tokenizer_files(config, folder),
+        scope=str(card.get("scope", "")),
+        scope_note=str(card.get("scope_note", "")),
+        casefold=bool(card.get("casefold", False)),
+    )
+
+
+def _from_config(config_file: Path, weights: Path, folder: Path) -> Source:
+    """Makes the folder that open_clip would have wanted, out of a configuration and a file of weights."""
+    config = _read(config_file)
+    # A configuration of open_clip's own registry is the model's part alone.
+    whole = config if "model_cfg" in config else {"model_cfg": config}
+    (folder / CONFIG_FILE).write_text(json.dumps(whole), encoding="utf-8")
+    file = "open_clip_model.safetensors" if weights.suffix == ".safetensors" else "open_clip_pytorch_model.bin"
+    (folder / file).symlink_to(weights.resolve())
+    return Source(
+        name=f"{config_file.stem}/{weights.stem}",
+        architecture=f"local-dir:{folder}",
+        tokenizer=_tokenizer_files(whole, config_file.parent),
+    )
+
+
+def _named(architecture: str, pretrained: str) -> Source:
     if not pretrained:
-        message = f"{model!r} is no folder with weights, so say which weights: a checkpoint file or a tag of open_clip"
-        raise InvalidArgument(message, field="pretrained")
-    if any(mark in pretrained for mark in ("/", ".pt", ".safetensors", ".bin")) and not Path(pretrained).is_file():
-        raise InvalidArgument(f"there is no file {pretrained!r}", field="pretrained")
-    if model.endswith(".json"):
-        if not path.is_file():
-            raise InvalidArgument(f"there is no file {model!r}", field="model")
-        return Source(path.stem, pretrained, Card(path.stem), path, {})
-    weights = Path(pretrained).name if Path(pretrained).is_file() else pretrained
-    return Source(model, pretrained, Card(f"{model}/{weights}"), None, {})
+        raise LoadError(f"{architecture} is an architecture: pretrained must name its weights, a tag or a file")
+    if Path(pretrained).suffix or len(Path(pretrained).parts) > 1:
+        weights = _weights(pretrained)
+        return Source(f"{architecture}/{weights.stem}", architecture, str(weights))
+    return Source(f"{architecture}/{pretrained}", architecture, pretrained)
 
 
-def _folder(path: Path) -> Source:
-    if not (path / CONFIG).is_file():
-        raise InvalidArgument(f"the folder {str(path)!r} has no {CONFIG}", field="model")
-    config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
-    tokenizer = {}
-    # open_clip takes the path of the merges as it stands, so that a folder could not be moved.
-    merges = config["model_cfg"]["text_cfg"].get("tokenizer_kwargs", {}).get("bpe_path")
-    if merges:
-        tokenizer["bpe_path"] = str(path / merges)
-    return Source(f"local-dir:{path}", None, _card(path), None, tokenizer)
+def _weights(pretrained: str) -> Path:
+    if not pretrained or not Path(pretrained).is_file():
+        raise LoadError(f"pretrained must name a file of weights; there is none at {pretrained or 'an empty name'}")
+    return Path(pretrained)
 
 
-def _card(path: Path) -> Card:
-    if not (path / CARD).is_file():
-        return Card(path.name)
-    said = json.loads((path / CARD).read_text(encoding="utf-8"))
-    return Card(said["name"], said.get("scope", ""), said.get("scope_note", ""), said.get("casefold", False))
+def _tokenizer_files(config: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The configuration names the tokenizer's merges relative to itself; open_clip wants them from where it runs."""
+    given = config["model_cfg"].get("text_cfg", {}).get("tokenizer_kwargs", {}).get("bpe_path")
+    return {"bpe_path": str((folder / given).resolve())} if given else {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadError(f"cannot read {file}: {error}") from error
+    if not isinstance(content, dict) or (file.name == CONFIG_FILE and "model_cfg" not in content):
+        raise LoadError(f"{file} is no configuration of open_clip")
+    return content
