@@ -153,7 +153,7 @@ def _libraries(topology: Topology, role: str) -> dict[str, str]:
 
 
 def redis_spec(address: str, run_dir: Path) -> Spec:
-    """Returns a Redis at this address: a cache and nothing else: no file, a bounded memory, the least used goes first."""
+    """Returns a Redis at this address: a cache without files, of bounded memory, from which the least used goes."""
     host, _, port = address.rpartition(":")
     options = {
         "--bind": host,
