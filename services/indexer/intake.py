@@ -108,10 +108,10 @@ class Intake:
         if self._in_scope or not self._model.scope or self._model.scope in row.attributes:
             return
         self._in_scope = True
-        scope = self._model.scope
+        model = self._model
         self._warn(
-            f"The model {self._model.name} is made for {scope} alone, and {row.uri} is not said to be one. "
-            f"{self._model.scope_note}\nFor pictures that are {scope}, say --scope {scope}."
+            f"the encoder's model is for {model.scope} alone, and these pictures are not marked as such, the first of "
+            f"them {row.uri}. {model.name}: {model.scope_note} If they are {model.scope}, say --scope {model.scope}."
         )
 
     async def _pictures(self, read: AsyncIterator[Picture | Refusal]) -> AsyncIterator[Picture]:

@@ -32,7 +32,8 @@ def print_store(console: Console, collections: list[dict[str, Any]]) -> None:
     if not collections:
         console.print("The store holds no collection.")
         return
-    table = Table("collection", "generation", "", "images", "shards", "index", "model")
+    table = Table("collection", "generation", "", "images", "shards", "index")
+    table.add_column("model", overflow="fold")
     for collection in collections:
         for one in collection["generations"]:
             table.add_row(collection["name"], str(one["generation"]), one["state"], *_columns(one))
@@ -42,7 +43,7 @@ def print_store(console: Console, collections: list[dict[str, Any]]) -> None:
 def _columns(generation: dict[str, Any]) -> tuple[str, ...]:
     if "error" in generation:
         return "", "", "", escape(f"unreadable: {generation['error']}")
-    model = f"{generation['model']['name']} ({generation['model']['digest'][:12]})"
+    model = f"{generation['model']['name']} ({generation['model']['digest'][:8]})"
     return f"{generation['images']:,}", str(generation["shards"]), generation["index"], escape(model)
 
 

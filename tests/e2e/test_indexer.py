@@ -1,4 +1,4 @@
-"""Builds and flips over real searchers: two groups, each a process, and the indexer's own command line."""
+"""Builds with real encoders, and flips over real searchers: two groups, each a process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,12 @@ from sightline.v1 import common_pb2
 from tests.unit.indexer_fakes import DIMENSION, picture_bytes, seeded_vector
 
 CHECKOUT = Path(__file__).parents[2]
+# In a process of its own, which gives its memory back.
+RANDOM_WEIGHTS = """
+import sys, open_clip, torch
+torch.save(open_clip.create_model("ViT-B-32").half().state_dict(), sys.argv[1])
+"""
+START_SECONDS = 180
 MODEL = common_pb2.Model(name="fake", digest="d1", dimension=DIMENSION)
 
 
@@ -43,18 +49,16 @@ class Encoder(encoder_pb2_grpc.EncoderServiceServicer):
         return encoder_pb2.EncodeResponse(vectors=np.array(vectors).astype("<f4").tobytes(), model=MODEL)
 
 
-class Searcher:
-    """A searcher process that can be killed and started again on the same port."""
+class Service:
+    """A process that can be killed and started again on the same port."""
 
-    def __init__(self, store: str, group: int, folder: Path) -> None:
-        self.port, health = _free_port(), _free_port()
+    def __init__(self, kind: str, folder: Path, **settings: object) -> None:
+        port, health = _free_port(), _free_port()
+        self.address = f"127.0.0.1:{port}"
+        self._command = [sys.executable, "-m", f"services.{kind}"]
         self._ready = f"http://127.0.0.1:{health}/readyz"
-        self._log = folder / f"searcher-{group}.log"
-        settings = {
-            "store": store, "group": group, "groups": 2, "listen": f"127.0.0.1:{self.port}",
-            "health_listen": f"127.0.0.1:{health}", "poll_seconds": 0.1, "drain_seconds": 0, "grace_seconds": 1,
-            "cache_dir": folder / f"cache-{group}",
-        }  # fmt: skip
+        self._log = folder / f"{kind}-{port}.log"
+        settings |= {"listen": self.address, "health_listen": f"127.0.0.1:{health}"}
         self._environment = {f"SIGHTLINE_{name.upper()}": str(value) for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,13 +66,14 @@ class Searcher:
         """Starts it and waits until it is ready."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.searcher"],
+                self._command,
                 cwd=CHECKOUT,
                 env={**os.environ, **self._environment, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        for _ in range(300):
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
             if self._is_ready():
                 return
             assert self._process.poll() is None, self._log.read_text()
@@ -96,17 +101,12 @@ class Cluster:
     store: Path
     photos: Path
     encoder: str
-    searchers: list[Searcher]
+    searchers: list[Service]
 
     def run(self, command: str, *arguments: str) -> Result:
         """Runs a command of the indexer on the collection."""
-        environment = {
-            "SIGHTLINE_STORE": str(self.store),
-            "SIGHTLINE_ENCODERS": self.encoder,
-            "SIGHTLINE_SEARCHERS": ",".join(f"127.0.0.1:{searcher.port}" for searcher in self.searchers),
-            "COLUMNS": "200",
-        }
-        return CliRunner().invoke(app, [command, *arguments, "--collection", "birds"], env=environment)
+        searchers = ",".join(searcher.address for searcher in self.searchers)
+        return run(command, *arguments, store=self.store, encoders=self.encoder, searchers=searchers)
 
     def build(self, *arguments: str) -> None:
         """Builds the next generation."""
@@ -132,7 +132,12 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     server.start()
     store = tmp_path / "store"
     store.mkdir()
-    searchers = [Searcher(str(store), group, tmp_path) for group in range(2)]
+    searchers = [
+        Service(
+            "searcher", tmp_path, store=store, group=group, groups=2, poll_seconds=0.1, cache_dir=tmp_path / f"c{group}"
+        )
+        for group in range(2)
+    ]
     try:
         for searcher in searchers:
             searcher.start()
@@ -172,11 +177,73 @@ def test_a_group_that_is_gone_keeps_current(cluster: Cluster) -> None:
     late = cluster.run("publish", "--timeout", "2")
     assert late.exit_code == 1
     assert "group 1: 0 of 1 serve it" in late.output
-    assert f"127.0.0.1:{cluster.searchers[1].port} does not answer" in late.output
+    assert f"{cluster.searchers[1].address} does not answer" in late.output
     assert cluster.pointers() == (1, 0, 2)
     cluster.searchers[1].start()
     assert cluster.run("publish").exit_code == 0
     assert cluster.pointers() == (2, 1, None)
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Starts encoders that end with the test; returns the address of each."""
+    started: list[Service] = []
+
+    def start(**settings: object) -> str:
+        started.append(Service("encoder", tmp_path, threads=1, **settings))
+        started[-1].start()
+        return started[-1].address
+
+    yield start
+    for service in started:
+        service.kill()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of pictures that look like photographs to a file manager, and a note among them."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(6):
+        (folder / f"IMG_{i}.jpg").write_bytes(picture_bytes("JPEG", size=(320, 240), grey=40 * i))
+    (folder / "notes.txt").write_text("Holidays")
+    return folder
+
+
+def test_the_bundled_model_says_what_it_is_for(serve: Callable[..., str], photos: Path, tmp_path: Path) -> None:
+    """Photographs are indexed with the bundled model under a warning that points to real weights."""
+    encoder = serve(model=CHECKOUT / "models" / "emoji")
+    result = run("build", str(photos), store=tmp_path / "store", encoders=encoder)
+    assert result.exit_code == 0, result.output
+    assert "is for emoji alone" in result.output
+    assert "for photographs use real weights, for example ViT-B-32" in result.output
+    assert "6 images" in result.output
+    assert "notes.txt" in result.output
+
+
+def test_photographs_are_indexed_with_weights_from_a_file(
+    serve: Callable[..., str], photos: Path, tmp_path: Path
+) -> None:
+    """A checkpoint of open_clip on this disk, named as docs/indexing.md says, indexes a folder, without any warning."""
+    weights = tmp_path / "ViT-B-32.pt"
+    subprocess.run([sys.executable, "-c", RANDOM_WEIGHTS, str(weights)], check=True, timeout=300)
+    encoder = serve(model="ViT-B-32", pretrained=weights)
+    result = run("build", str(photos), store=tmp_path / "store", encoders=encoder)
+    assert result.exit_code == 0, result.output
+    assert "warning" not in result.output
+    manifest = Store(str(tmp_path / "store")).manifest("birds", 1)
+    assert (manifest.images, manifest.model.name, manifest.model.dimension) == (6, "ViT-B-32/ViT-B-32.pt", 512)
+
+
+def run(command: str, *arguments: str, store: Path, encoders: str, searchers: str = "") -> Result:
+    """Runs a command of the indexer on the collection `birds`, configured by the environment."""
+    environment = {
+        "SIGHTLINE_STORE": str(store),
+        "SIGHTLINE_ENCODERS": encoders,
+        "SIGHTLINE_SEARCHERS": searchers,
+        "COLUMNS": "200",
+    }
+    return CliRunner().invoke(app, [command, *arguments, "--collection", "birds"], env=environment)
 
 
 def _free_port() -> int:

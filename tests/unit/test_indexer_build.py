@@ -318,7 +318,7 @@ class TestScope:
         """Photographs are indexed with a warning that says what to do instead."""
         assert bench.build(photos, FakeEncoder(scope="emoji")).images == 40
         (warning,) = bench.warnings
-        assert "made for emoji alone" in warning
+        assert "is for emoji alone" in warning
         assert "Real weights are as easy: see the docs." in warning
         assert "--scope emoji" in warning
 
