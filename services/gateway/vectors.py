@@ -47,9 +47,10 @@ class Vectors:
             NotFound: an image asked for by id is not in the collection.
             SightlineError: whatever the encoder or the searchers answer.
         """
+        first, *others = question.terms
+        if not others and first.weight > 0:
+            return await self._term(first, manifest, deadline)
         vectors = await asyncio.gather(*(self._term(one, manifest, deadline) for one in question.terms))
-        if len(vectors) == 1 and question.terms[0].weight > 0:
-            return vectors[0]
         weights = np.array([one.weight for one in question.terms], dtype=np.float64)
         return unit(weights @ np.stack(vectors), "query.weighted", scale=float(np.abs(weights).sum()))
 
