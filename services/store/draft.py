@@ -11,6 +11,7 @@ from pathlib import Path
 from services.store.files import Files
 from services.store.manifest import AttributeField, File, Manifest, Model, Shard
 from services.store.transfer import checksum
+from services.store.writing import sync_folder
 from sightline.errors import FailedPrecondition
 
 CLAIM = "CLAIM"
@@ -51,7 +52,10 @@ class Draft:
         """Checksums the files in the shard's folder and brings them to the store; `images` is how many it has."""
         folder = self._folder / shard_name(shard)
         files = tuple(self._keep(shard, path) for path in sorted(folder.iterdir()))
-        if not self._in_place:
+        if self._in_place:
+            sync_folder(folder)
+            sync_folder(folder.parent)
+        else:
             shutil.rmtree(folder)
         self._shards[shard] = Shard(shard, images, files)
         return self._shards[shard]

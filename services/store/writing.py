@@ -33,6 +33,8 @@ def writer_for(fs: Any) -> Writer:
         return LocalWriter()
     if "memory" in protocols:
         return MemoryWriter(fs)
+    if "s3" in protocols:
+        return S3Writer(fs)
     return NoWriter(protocols[0])
 
 
@@ -47,7 +49,7 @@ class LocalWriter:
                 _flush(file, data)
         except FileExistsError:
             return False
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         return True
 
     def write(self, path: str, data: bytes) -> None:
@@ -62,7 +64,7 @@ class LocalWriter:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def exchange(self, path: str, check: Check, data: bytes) -> bool:
         target = Path(path)
@@ -118,6 +120,51 @@ class MemoryWriter:
             self._fs.rm(path, recursive=True)
 
 
+class S3Writer:
+    """S3, and what speaks like it: a PUT that succeeds only where nothing, or a known version, lies there."""
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def create(self, path: str, data: bytes) -> bool:
+        try:
+            self._fs.pipe_file(path, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def write(self, path: str, data: bytes) -> None:
+        self._fs.pipe_file(path, data)
+
+    def exchange(self, path: str, check: Check, data: bytes) -> bool:
+        # The tag comes before the bytes: should they change in between, the tag no longer matches.
+        tag = self._tag(path)
+        check(self._fs.cat_file(path) if tag else None)
+        if tag is None:
+            return self.create(path, data)
+        bucket, key, _ = self._fs.split_path(path)
+        try:
+            self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=tag)
+        except OSError:
+            if self._tag(path) == tag:
+                raise  # it is still as it was, so that something else went wrong
+            return False
+        return True
+
+    def upload(self, file: Path, path: str) -> None:
+        self._fs.put_file(str(file), path)
+
+    def remove(self, path: str) -> None:
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
+
+    def _tag(self, path: str) -> str | None:
+        try:
+            return str(self._fs.info(path, refresh=True)["ETag"])
+        except FileNotFoundError:
+            return None
+
+
 class NoWriter:
     """A store of which no conditional write is known: it is read, and never written to."""
 
@@ -150,7 +197,8 @@ def _flush(file: Any, data: bytes) -> None:
     os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes sure that the names in a folder survive a loss of power."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
