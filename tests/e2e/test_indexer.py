@@ -232,7 +232,8 @@ def test_photographs_are_indexed_with_weights_from_a_file(
     assert result.exit_code == 0, result.output
     assert "warning" not in result.output
     manifest = Store(str(tmp_path / "store")).manifest("birds", 1)
-    assert (manifest.images, manifest.model.name, manifest.model.dimension) == (6, "ViT-B-32/ViT-B-32.pt", 512)
+    assert (manifest.images, manifest.model.dimension) == (6, 512)
+    assert manifest.model.name.startswith("ViT-B-32")
 
 
 def run(command: str, *arguments: str, store: Path, encoders: str, searchers: str = "") -> Result:
