@@ -33,7 +33,7 @@ QUERIES = (
     ("中文", "红苹果", "red apple"),
     ("Español", "manzana roja", "red apple"),
     ("日本語", "火山", "volcano"),
-    ("Русский", "снежный человек", "snowman"),
+    ("Русский", "снеговик", "snowman"),
     ("हिन्दी", "हाथी", "elephant"),
 )
 _APPEARS_SECONDS = 30.0
