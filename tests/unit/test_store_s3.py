@@ -10,12 +10,10 @@ from typing import Any
 
 import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from services.store import Manifest, Model, Pointer, Pointers, Store, transfer, verify
 from sightline.errors import FailedPrecondition, NotFound
-
-pytest.importorskip("s3fs")
-moto = pytest.importorskip("moto.server")
 
 CONTENT = bytes(range(256)) * 400
 
@@ -23,7 +21,7 @@ CONTENT = bytes(range(256)) * 400
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
     """A server, and the environment that leads s3fs to it."""
-    served: Any = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    served: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     served.start()
     host, port = served.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
