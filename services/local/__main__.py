@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 
 from services.local.cluster import ClusterError, LocalCluster
-from services.local.ports import PortError, chosen_port
+from services.local.ports import PortError, check_free
 from services.local.serving import running, table, watch
 from services.local.state import read_state
 from services.local.topology import Topology
@@ -53,7 +53,7 @@ def up(options: argparse.Namespace, console: Console) -> int:
         model=options.model,
         run_dir=options.run_dir,
         topology=topology,
-        port=chosen_port(options.port),
+        port=check_free(options.port),
     )
     with running(cluster, console):
         console.print(table(options.run_dir))

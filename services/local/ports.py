@@ -40,10 +40,8 @@ def is_free(port: int) -> bool:
     return True
 
 
-def chosen_port(port: int) -> int:
-    """Returns this port, or any free one where it is 0. Raises PortError."""
-    if port == 0:
-        return free_ports(1)[0]
-    if not is_free(port):
+def check_free(port: int) -> int:
+    """Returns this port; 0 stands for any. Raises PortError where somebody listens on it."""
+    if port and not is_free(port):
         raise PortError(f"port {port} is in use: choose another with --port, or any with --port 0")
     return port

@@ -72,7 +72,7 @@ def plan(
         overrides: settings by role or by process name, in lower case: {"gateway": {"max_batch": 1}}.
         port: the first gateway's port; any where it is 0.
     """
-    ports = iter(free_ports(2 * len(_names(topology))))
+    ports = (free for free in free_ports(2 * len(_names(topology)) + 1) if free != port)
     addresses = {name: f"{HOST}:{next(ports)}" for name, _ in _names(topology)}
     if port and "gateway-0" in addresses:
         addresses["gateway-0"] = f"{HOST}:{port}"

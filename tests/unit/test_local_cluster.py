@@ -15,7 +15,7 @@ from rich.console import Console
 
 from services.local import probes
 from services.local.cluster import ClusterError, LocalCluster
-from services.local.ports import HOST, PortError, chosen_port, free_ports, is_free
+from services.local.ports import HOST, PortError, check_free, free_ports, is_free
 from services.local.serving import table
 from services.local.state import read_state
 from services.local.topology import Spec, Topology, plan
@@ -242,4 +242,4 @@ def test_taken_port_is_refused(cluster: LocalCluster) -> None:
     port = int(cluster.gateway.rpartition(":")[2])
     assert not is_free(port)
     with pytest.raises(PortError, match=str(port)):
-        chosen_port(port)
+        check_free(port)
