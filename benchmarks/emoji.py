@@ -8,11 +8,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.local.cluster import LocalCluster
+from services.local.topology import Topology
 from services.store import Store
 from sightline import Client
 from sightline.errors import SightlineError
@@ -55,6 +57,14 @@ def some(source: Path, every: int, folder: Path) -> Path:
     written = folder / "images.jsonl"
     written.write_text("".join(json.dumps(line) + "\n" for line in chosen), encoding="utf-8")
     return written
+
+
+@contextmanager
+def encoding(run_dir: Path) -> Iterator[str]:
+    """An encoder with the bundled model, and nothing else; yields its host:port."""
+    alone = Topology(groups=0, gateways=0, redis=False)
+    with LocalCluster(store="", model=str(MODEL), run_dir=run_dir, topology=alone) as cluster:
+        yield cluster.addresses("encoder")[0]
 
 
 def index(

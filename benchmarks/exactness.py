@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.emoji import MODEL, draw, index, wait_visible
+from benchmarks.emoji import draw, encoding, index, wait_visible
 from benchmarks.oracle import Oracle
 from benchmarks.questions import Question, oracle_of, questions
 from benchmarks.ways import WAYS, Outcome
@@ -42,8 +42,8 @@ def bar() -> dict[str, object]:
     """500 queries, three numbers of shards over three numbers of groups, six ways of asking."""
     texts = random.Random(3).sample([query.text for query in (*own_names(), *heldout_names())], OF_EACH_KIND)
     files = [file for file, _ in itertools.islice(augmented_pictures(), 0, None, 18)][:OF_EACH_KIND]
-    with TemporaryDirectory() as folder:
-        tally = prove(Path(folder), draw(), texts, files)
+    with TemporaryDirectory() as name, encoding((folder := Path(name)) / "encoder") as encoder:
+        tally = prove(folder, encoder, draw(), texts, files)
     layouts = len(SHARDS) * len(GROUPS)
     return {
         "passed": not tally.faults and tally.answers == QUERIES * layouts * len(WAYS),
@@ -64,6 +64,7 @@ def bar() -> dict[str, object]:
 
 def prove(
     folder: Path,
+    encoder: str,
     source: Path,
     texts: Sequence[str],
     files: Sequence[bytes],
@@ -74,7 +75,8 @@ def prove(
     """Asks every question in every way of every layout.
 
     Args:
-        folder: empty, for stores and logs.
+        folder: for stores and logs.
+        encoder: host:port of one with the bundled model.
         source: the list of pictures that are indexed.
         texts: to ask with.
         files: pictures to ask with.
@@ -82,18 +84,15 @@ def prove(
         groups: as many clusters, of so many searcher groups, over the same collections.
     """
     store, tally = str(folder / "store"), Tally()
-    encoders_alone = Topology(groups=0, gateways=0, redis=False)
-    with LocalCluster(store=store, model=str(MODEL), run_dir=folder / "encoder", topology=encoders_alone) as encoding:
-        encoder = encoding.addresses("encoder")[0]
-        for count in shards:
-            index(source, store, encoders=[encoder], collection=_name(count), shards=count)
-        asked: tuple[Oracle, list[Question]] | None = None
-        for count in groups:
-            with _searching(store, folder / f"groups-{count}", count, encoder) as cluster:
-                for one in shards:
-                    wait_visible(cluster, _name(one))
-                asked = asked or asyncio.run(_prepare(cluster.gateway, source, texts, files))
-                asyncio.run(_Asking(*asked, shards, count).run(cluster.gateway, tally))
+    for count in shards:
+        index(source, store, encoders=[encoder], collection=_name(count), shards=count)
+    asked: tuple[Oracle, list[Question]] | None = None
+    for count in groups:
+        with _searching(store, folder / f"groups-{count}", count, encoder) as cluster:
+            for one in shards:
+                wait_visible(cluster, _name(one))
+            asked = asked or asyncio.run(_prepare(cluster.gateway, source, texts, files))
+            asyncio.run(_Asking(*asked, shards, count).run(cluster.gateway, tally))
     return tally
 
 

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from benchmarks.emoji import CHECKOUT, MODEL, draw, index, some, wait_visible
+from benchmarks.emoji import CHECKOUT, draw, encoding, index, some, wait_visible
 from benchmarks.proof import Proof
 from services.local import probes
 from services.local.cluster import LocalCluster
@@ -46,22 +46,17 @@ save_file(open_clip.create_model("ViT-B-32").half().state_dict(), sys.argv[1])
 
 def bar() -> dict[str, object]:
     """Photograph-like files, first with the bundled model, then with a random-weight ViT-B-32."""
-    with TemporaryDirectory() as folder:
-        proof = prove(Path(folder), PHOTOGRAPHS)
+    proof = Proof()
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        take(folder / "photographs", PHOTOGRAPHS)
+        with encoding(folder / "bundled") as encoder:
+            prove_warning(folder, encoder, proof)
+        prove_documented_steps(folder, proof)
     return proof.outcome(
         f"photographs indexed with the bundled model: a warning that names its scope and real weights; {PHOTOGRAPHS} "
         "of them indexed by the documented steps with a ViT-B-32 from a local file, and each finds itself"
     )
-
-
-def prove(folder: Path, count: int) -> Proof:
-    """Indexes so many photographs with both models, in an empty folder."""
-    proof = Proof()
-    photographs = folder / "photographs"
-    take(photographs, count)
-    prove_warning(folder, photographs, proof)
-    prove_documented_steps(folder, photographs, proof)
-    return proof
 
 
 def take(folder: Path, count: int) -> None:
@@ -77,16 +72,12 @@ def take(folder: Path, count: int) -> None:
         Image.fromarray(pixels).save(folder / f"IMG_{number:04}.jpg", quality=88)
 
 
-def prove_warning(folder: Path, photographs: Path, proof: Proof) -> None:
-    """The bundled model takes photographs under a warning, and emoji without one."""
-    bundled = LocalCluster(
-        store="", model=str(MODEL), run_dir=folder / "bundled", topology=Topology(groups=0, gateways=0, redis=False)
-    )
-    with bundled:
-        encoders = bundled.addresses("encoder")
-        said = index(photographs, str(folder / "bundled-store"), encoders=encoders, collection=COLLECTION, scope="")
-        emoji = some(draw(), 100, folder)
-        of_emoji = index(emoji, str(folder / "emoji-store"), encoders=encoders, scope="")
+def prove_warning(folder: Path, encoder: str, proof: Proof) -> None:
+    """The bundled model, behind this encoder, takes the folder's photographs under a warning, and emoji without one."""
+    photographs, emoji = folder / "photographs", some(draw(), 100, folder)
+    store = str(folder / "bundled-store")
+    said = index(photographs, store, encoders=[encoder], collection=COLLECTION, scope="")
+    of_emoji = index(emoji, store, encoders=[encoder], scope="")
     warning = said[said.find("warning:") :] if "warning:" in said else ""
     proof.figures["the warning"] = " ".join(warning.split("\n\n")[0].split())
     proof.holds("photographs with the bundled model are warned of", bool(warning))
@@ -95,9 +86,10 @@ def prove_warning(folder: Path, photographs: Path, proof: Proof) -> None:
     proof.holds("emoji are indexed without a warning", "warning:" not in of_emoji)
 
 
-def prove_documented_steps(folder: Path, photographs: Path, proof: Proof) -> None:
-    """Runs the commands of docs/indexing.md for a machine without a network, then searches what they indexed."""
-    weights, store = folder / "ViT-B-32.safetensors", folder / "store"
+def prove_documented_steps(folder: Path, proof: Proof) -> None:
+    """Runs the commands of docs/indexing.md for a machine without a network on the folder's photographs, then searches
+    what they indexed."""
+    photographs, weights, store = folder / "photographs", folder / "ViT-B-32.safetensors", folder / "store"
     subprocess.run([sys.executable, "-c", RANDOM_WEIGHTS, str(weights)], check=True)
     port, health = free_ports(2)
     address = f"{HOST}:{port}"

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from benchmarks.proof import Proof
 from benchmarks.scope import prove_documented_steps, prove_warning, take
+from services.local.cluster import LocalCluster
 
 
-def test_photographs_with_the_bundled_model_are_warned_of(tmp_path: Path) -> None:
+def test_photographs_with_the_bundled_model_are_warned_of(cluster: LocalCluster, tmp_path: Path) -> None:
     """The bundled model says that it is for emoji and names real weights when it is given photographs, and says
     nothing when it is given emoji."""
     proof = Proof()
     take(tmp_path / "photographs", 4)
 
-    prove_warning(tmp_path, tmp_path / "photographs", proof)
+    prove_warning(tmp_path, cluster.addresses("encoder")[0], proof)
 
     assert proof.faults == []
 
@@ -25,6 +26,6 @@ def test_photographs_are_found_with_weights_from_a_local_file(tmp_path: Path) ->
     proof = Proof()
     take(tmp_path / "photographs", 8)
 
-    prove_documented_steps(tmp_path, tmp_path / "photographs", proof)
+    prove_documented_steps(tmp_path, proof)
 
     assert proof.faults == []
