@@ -7,7 +7,7 @@ PYTHON := .venv/bin/python
 SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
-LETTERS := fonts-dejavu-core fonts-droid-fallback fonts-lohit-deva
+LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
 CODE := sightline services training benchmarks tests tools/settings_page.py
 
 .PHONY: help demo test check prove protos pins clean

@@ -14,7 +14,7 @@ from sightline.v1 import common_pb2
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message, in and out; the servers' own limit."""
 
-_ERROR_TYPE = "type.googleapis.com/sightline.v1.Error"
+ERROR_TYPE = "type.googleapis.com/sightline.v1.Error"
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -66,25 +66,31 @@ def open_channel(address: str, tls: grpc.ChannelCredentials | None) -> grpc.aio.
 
 def error_of(call: grpc.aio.AioRpcError, address: str) -> SightlineError:
     """Returns the error that a failed call stands for: the one that the server sent, or what its status says."""
-    for key, value in call.trailing_metadata() or ():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes) and (sent := _sent(value)):
-            return sent
+    if sent := sent_error(call):
+        return sent
     code, details = call.code(), call.details() or "no details"
     if code is grpc.StatusCode.UNAVAILABLE:
         return Unavailable(f"{address} does not answer: {details}")
-    if (
-        code is grpc.StatusCode.CANCELLED
-    ):  # by the server, or a channel closed under the call; ours raise CancelledError
+    if code is grpc.StatusCode.CANCELLED:
+        # By the server, or by a channel closed under the call: a caller who cancels sees CancelledError.
         return Unavailable(f"{address} ended the call: {details}", reason="CALL_ENDED")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"{address} gave no answer in time")
     return error_for(code.value[0], details, reason=code.name)
 
 
-def _sent(status: bytes) -> SightlineError | None:
+def sent_error(call: grpc.aio.AioRpcError) -> SightlineError | None:
+    """Returns the error that the server sent with a failed call; None where it sent none of ours."""
+    for key, value in call.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes) and (sent := _read(value)):
+            return sent
+    return None
+
+
+def _read(status: bytes) -> SightlineError | None:
     try:
         for detail in splice_pb2.RpcStatus.FromString(status).details:
-            if detail.type_url == _ERROR_TYPE:
+            if detail.type_url == ERROR_TYPE:
                 sent = common_pb2.Error.FromString(detail.value)
                 return error_for(sent.code, sent.message, reason=sent.reason, field=sent.field)
     except DecodeError:

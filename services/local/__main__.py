@@ -2,6 +2,7 @@
 
 python -m services.local up --store data/store --model models/emoji
 python -m services.local status
+python -m services.local indexer build ~/Pictures --collection photos --publish
 python -m services.local demo
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from rich.console import Console
 from services.local.cluster import ClusterError, LocalCluster
 from services.local.ports import PortError, check_free
 from services.local.serving import running, table, watch
-from services.local.state import read_state
+from services.local.state import read_state, read_whereabouts
 from services.local.topology import Topology
 
 RUN_DIR = Path(".run")
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
-        return int({"up": up, "status": status, "demo": demo}[options.command](options, console))
+        return int({"up": up, "status": status, "indexer": indexer, "demo": demo}[options.command](options, console))
     except (ClusterError, PortError) as fault:
         console.print(str(fault), style="red", markup=False)
         return 1
@@ -53,6 +55,7 @@ def up(options: argparse.Namespace, console: Console) -> int:
         model=options.model,
         run_dir=options.run_dir,
         topology=topology,
+        overrides={"encoder": {"pretrained": _path_or_name(options.pretrained)}},
         port=check_free(options.port),
     )
     with running(cluster, console):
@@ -68,6 +71,15 @@ def status(options: argparse.Namespace, console: Console) -> int:
     console.print(shown or f"No cluster runs in {options.run_dir}.")
     standings = read_state(options.run_dir)
     return 0 if standings and all(standing.health_now == "ready" for standing in standings) else 1
+
+
+def indexer(options: argparse.Namespace, console: Console) -> int:
+    """Runs the indexer, told where the store, the encoders and the searchers of the cluster are."""
+    whereabouts = read_whereabouts(options.run_dir)
+    if whereabouts is None:
+        raise ClusterError(f"no cluster runs in {options.run_dir}: start one with python -m services.local up")
+    command = [sys.executable, "-m", "services.indexer", *options.arguments]
+    return subprocess.run(command, env={**os.environ, **whereabouts}, check=False).returncode
 
 
 def demo(options: argparse.Namespace, console: Console) -> int:
@@ -86,6 +98,11 @@ def demo(options: argparse.Namespace, console: Console) -> int:
     )
 
 
+def _path_or_name(given: str) -> str:
+    """Processes run in a folder of their own, so that a path must not depend on where we are."""
+    return str(Path(given).resolve()) if given and Path(given).exists() else given
+
+
 def _refuse_second(run_dir: Path) -> None:
     if read_state(run_dir):
         raise ClusterError(f"a cluster runs in {run_dir.resolve()} already: python -m services.local status")
@@ -98,6 +115,9 @@ def parser() -> argparse.ArgumentParser:
     _add_up(commands.add_parser("up", help="start a cluster and serve until Ctrl-C"))
     shown = commands.add_parser("status", help="show the cluster that runs")
     shown.add_argument("--run-dir", type=Path, default=RUN_DIR, help="its folder (default: .run)")
+    told = commands.add_parser("indexer", help="run the indexer, told where the cluster that runs is")
+    told.add_argument("--run-dir", type=Path, default=RUN_DIR, help="the cluster's folder (default: .run)")
+    told.add_argument("arguments", nargs=argparse.REMAINDER, help="build, publish, rollback or list, and their options")
     demonstrated = commands.add_parser("demo", help="index the emoji, answer six queries, then serve until Ctrl-C")
     demonstrated.add_argument("--started", type=float, default=0.0, help="when set-up began, in seconds since 1970")
     demonstrated.add_argument("--port", type=int, default=7700, help="the gateway's port; 0 for any")
@@ -112,6 +132,7 @@ def _add_up(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model", default="models/emoji", help="an open_clip name or a folder (default: models/emoji)"
     )
+    command.add_argument("--pretrained", default="", help="weights: a checkpoint file, or a tag of open_clip")
     command.add_argument("--groups", type=int, default=2, help="searcher groups (default: 2)")
     command.add_argument("--replicas", type=int, default=1, help="searchers in each group (default: 1)")
     command.add_argument("--gateways", type=int, default=1, help="gateways (default: 1)")

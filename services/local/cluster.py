@@ -202,7 +202,7 @@ class LocalCluster:
     def _spawn(self, process: Process) -> None:
         process.start()
         self._tell_guard(f"+{process.pid}")
-        save_state(self.run_dir, [(one.spec, one.pid) for one in self.processes.values()])
+        save_state(self.run_dir, self.store, [(one.spec, one.pid) for one in self.processes.values()])
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self.processes[name]

@@ -81,17 +81,10 @@ def _index(cluster: LocalCluster, data: Path, console: Console) -> None:
     marker, mark = data / "published", f"{_digest_of_model()} {_digest([data / 'pictures' / '.stamp'])}"
     if marker.exists() and marker.read_text() == mark:
         return
-    command = [sys.executable, "-m", "services.indexer", "build", str(data / "pictures" / "images.jsonl")]
-    options = {
-        "--store": cluster.store,
-        "--collection": COLLECTION,
-        "--scope": COLLECTION,
-        "--shards": str(SHARDS),
-        "--encoder": ",".join(cluster.addresses("encoder")),
-        "--searchers": ",".join(cluster.addresses("searcher")),
-    }
-    words = [word for pair in options.items() for word in pair]
-    if subprocess.run([*command, "--publish", *words], cwd=CHECKOUT, check=False).returncode:
+    command = [sys.executable, "-m", "services.local", "indexer", "--run-dir", str(cluster.run_dir)]
+    build = ["build", str((data / "pictures" / "images.jsonl").resolve()), "--publish"]
+    options = ["--collection", COLLECTION, "--scope", COLLECTION, "--shards", str(SHARDS)]
+    if subprocess.run([*command, *build, *options], cwd=CHECKOUT, check=False).returncode:
         raise ClusterError("the pictures could not be indexed")
     marker.write_text(mark)
 

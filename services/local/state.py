@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from services.local import probes
-from services.local.topology import Spec
+from services.local.topology import Spec, as_environment
 
 FILE = "cluster.json"
 
@@ -26,14 +27,14 @@ class Standing:
     health_now: str
 
 
-def save_state(run_dir: Path, processes: Iterable[tuple[Spec, int]]) -> None:
-    """Writes down the processes with their process ids."""
+def save_state(run_dir: Path, store: str, processes: Iterable[tuple[Spec, int]]) -> None:
+    """Writes down the store, and the processes with their process ids."""
     rows = [
         {"name": spec.name, "role": spec.role, "address": spec.address, "health": spec.health, "pid": pid}
         for spec, pid in processes
     ]
     fresh = run_dir / f".{FILE}"
-    fresh.write_text(json.dumps({"pid": os.getpid(), "processes": rows}, indent=2))
+    fresh.write_text(json.dumps({"pid": os.getpid(), "store": store, "processes": rows}, indent=2))
     fresh.replace(run_dir / FILE)
 
 
@@ -44,13 +45,28 @@ def forget_state(run_dir: Path) -> None:
 
 def read_state(run_dir: Path) -> list[Standing]:
     """Returns the processes of the cluster that runs in this folder, each asked for its health."""
+    rows = (_read(run_dir) or {}).get("processes", [])
+    return [Standing(**row, health_now=_health(row["role"], row["health"], row["pid"])) for row in rows]
+
+
+def read_whereabouts(run_dir: Path) -> dict[str, str] | None:
+    """Returns where the cluster that runs in this folder is, as the variables that the indexer reads, if one runs."""
+    if (written := _read(run_dir)) is None:
+        return None
+
+    def listed(role: str) -> str:
+        return ",".join(row["address"] for row in written["processes"] if row["role"] == role)
+
+    addresses = {"encoders": listed("encoder"), "searchers": listed("searcher")}
+    return as_environment({"store": written["store"], **addresses})
+
+
+def _read(run_dir: Path) -> dict[str, Any] | None:
     try:
-        written = json.loads((run_dir / FILE).read_text())
+        written: dict[str, Any] = json.loads((run_dir / FILE).read_text())
     except FileNotFoundError:
-        return []
-    if not _is_alive(written["pid"]):
-        return []
-    return [Standing(**row, health_now=_health(row["role"], row["health"], row["pid"])) for row in written["processes"]]
+        return None
+    return written if _is_alive(written["pid"]) else None
 
 
 def _health(role: str, health: str, pid: int) -> str:

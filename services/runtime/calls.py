@@ -7,10 +7,8 @@ from typing import Any
 
 import grpc
 
-from services.runtime.wire import ERROR_TYPE
+from sightline._channel import sent_error
 from sightline.errors import SightlineError, Unavailable, error_for
-from sightline.internal.v1 import splice_pb2
-from sightline.v1 import common_pb2
 
 
 async def call(method: Any, request: Any, deadline: float | None) -> Any:
@@ -35,10 +33,4 @@ async def call(method: Any, request: Any, deadline: float | None) -> Any:
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> SightlineError:
     """Returns the error that a failed call stands for."""
-    for key, value in error.trailing_metadata() or ():
-        if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            for detail in splice_pb2.RpcStatus.FromString(value).details:
-                if detail.type_url == ERROR_TYPE:
-                    sent = common_pb2.Error.FromString(detail.value)
-                    return error_for(sent.code, sent.message, reason=sent.reason, field=sent.field)
-    return error_for(error.code().value[0], error.details() or "")
+    return sent_error(error) or error_for(error.code().value[0], error.details() or "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline._channel import ERROR_TYPE
 from sightline.errors import InternalError, InvalidArgument, SightlineError, error_for
 from sightline.internal.v1 import splice_pb2
 from sightline.v1 import common_pb2
-
-ERROR_TYPE = "type.googleapis.com/sightline.v1.Error"
 
 
 def vector_to_bytes(vector: NDArray[np.float32]) -> bytes:

@@ -43,6 +43,12 @@ def test_status_without_a_cluster_fails(capsys: pytest.CaptureFixture[str]) -> N
     assert "No cluster runs in .run." in capsys.readouterr().out
 
 
+def test_the_indexer_needs_a_cluster_that_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where no cluster runs, the indexer is not started, and what to start is said."""
+    assert main(["indexer", "list"]) == 1
+    assert "services.local up" in capsys.readouterr().out
+
+
 def test_gateway_port_in_use_is_refused(taken_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A port that is in use is named, with the way out."""
     assert main(["up", "--store", "store", "--port", str(taken_port)]) == 1
@@ -61,7 +67,6 @@ def test_process_that_cannot_start_is_shown_with_its_log(
     assert "SIGHTLINE_LOG_LEVEL" in shown
 
 
-@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="the script needs bash")
 def test_without_apt_the_files_to_provide_are_named(tmp_path: Path) -> None:
     """On a machine without apt, the missing file is named with its place; once it is there, nothing is asked for."""
     wanted = tmp_path / "debian" / "usr" / "share" / "doc" / "no-such-package"
