@@ -78,8 +78,8 @@ def prove_warning(folder: Path, encoder: str, proof: Proof) -> None:
     store = str(folder / "bundled-store")
     said = index(photographs, store, encoders=[encoder], collection=COLLECTION, scope="")
     of_emoji = index(emoji, store, encoders=[encoder], scope="")
-    warning = said[said.find("warning:") :] if "warning:" in said else ""
-    proof.figures["the warning"] = " ".join(warning.split("\n\n")[0].split())
+    warning = said[said.find("warning:") : said.find("encoding:")] if "warning:" in said else ""
+    proof.figures["the warning"] = " ".join(warning.replace(str(folder), "…").split())
     proof.holds("photographs with the bundled model are warned of", bool(warning))
     proof.holds("the warning names the scope", "emoji" in warning)
     proof.holds("the warning points to real weights", "ViT-B-32" in warning and "laion2b_s34b_b79k" in warning)
