@@ -46,7 +46,8 @@ class Gateway:
         probes = {"interval": settings.probe_seconds, "timeout": settings.probe_timeout_seconds}
         self._encoders = Pool(addresses(settings.encoders), encoder, name="encoder", **probes)
         self._searchers = Pool(addresses(settings.searchers), searcher, name="searcher", **probes)
-        self._catalog = Catalog(Store(settings.store), settings.poll_seconds)
+        # Whoever moved CURRENT saw every group serve it: what the searchers said before that is out of date.
+        self._catalog = Catalog(Store(settings.store), settings.poll_seconds, self._searchers.probe)
         self._cache = TwoLevels(LocalCache(settings.cache_bytes), _redis(settings))
         self._settings = settings
         self.ending = asyncio.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from services.store import Manifest, Pointer, Pointers
@@ -22,14 +23,25 @@ class Generations(Protocol):
     def manifest(self, collection: str, generation: int) -> Manifest: ...
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Catalog:
     """Knows every collection's current generation, as of the last look at the store.
 
     A store that does not answer changes nothing: what was current stays current.
+
+    Args:
+        store: the generations.
+        interval: seconds between looks at it.
+        before_change: awaited between seeing that something else is current and saying so.
     """
 
-    def __init__(self, store: Generations, interval: float) -> None:
-        self._store, self._interval = store, interval
+    def __init__(
+        self, store: Generations, interval: float, before_change: Callable[[], Awaitable[None]] = _nothing
+    ) -> None:
+        self._store, self._interval, self._before_change = store, interval, before_change
         self._current: dict[str, Pointer] = {}
         self._manifests: dict[tuple[str, int], Manifest] = {}
         self._looking = asyncio.Lock()
@@ -49,9 +61,13 @@ class Catalog:
         """Looks at the store now."""
         async with self._looking:
             try:
-                await asyncio.to_thread(self._look)
+                current = await asyncio.to_thread(self._look)
             except SightlineError as error:
                 log.warning("cannot read the store, so nothing changes: %s", error)
+                return
+            if current != self._current:
+                await self._before_change()
+            self._change(current)
 
     def current(self) -> list[tuple[Manifest, Pointer]]:
         """Returns all collections that have a current generation, by name."""
@@ -93,7 +109,7 @@ class Catalog:
             )
         return next(iter(self._current))
 
-    def _look(self) -> None:
+    def _look(self) -> dict[str, Pointer]:
         current = {}
         for name in self._store.collections():
             pointer = self._store.pointers(name).current
@@ -101,9 +117,13 @@ class Catalog:
                 continue
             if (name, pointer.generation) not in self._manifests:
                 self._manifests[name, pointer.generation] = self._store.manifest(name, pointer.generation)
+            current[name] = pointer
+        return current
+
+    def _change(self, current: dict[str, Pointer]) -> None:
+        for name, pointer in current.items():
             if self._current.get(name) != pointer:
                 log.info("collection %s is at generation %d", name, pointer.generation)
-            current[name] = pointer
         self._current = current
         kept = {(name, one) for name, at in current.items() for one in (at.generation, at.previous)}
         self._manifests = {key: value for key, value in self._manifests.items() if key in kept}

@@ -67,7 +67,8 @@ def text(words: str, field: str) -> Text:
         raise InvalidArgument(message, reason="TEXT_TOO_LONG", field=field)
     normal = normalise(words)
     if not normal:
-        raise InvalidArgument("must not be empty", reason="TEXT_EMPTY", field=field)
+        message = f"must not be empty or blank: 1 to {MAX_TEXT_BYTES:,} bytes of UTF-8"
+        raise InvalidArgument(message, reason="TEXT_EMPTY", field=field)
     return Text(normal)
 
 

@@ -96,7 +96,7 @@ class Pool(Generic[B]):
     async def start(self) -> None:
         """Resolves the names and probes every replica once."""
         await self._resolve()
-        await asyncio.gather(*(self._probe(member) for member in self._members.values()))
+        await self.probe()
         self._resolving = asyncio.create_task(self._keep_resolving())
 
     async def close(self) -> None:
@@ -104,6 +104,10 @@ class Pool(Generic[B]):
         if self._resolving:
             self._resolving.cancel()
         await asyncio.gather(*(self._remove(member) for member in list(self._members.values())))
+
+    async def probe(self) -> None:
+        """Asks every replica for a sign of life now, so that what is known of them is not older than this call."""
+        await asyncio.gather(*(self._probe(member) for member in self._members.values()))
 
     @property
     def members(self) -> Collection[Member[B]]:

@@ -216,6 +216,24 @@ async def test_the_catalog_follows_the_store_and_outlives_it() -> None:
     assert (await catalog.resolve("pets", 2)).generation == 2
 
 
+async def test_the_catalog_asks_the_searchers_before_it_follows() -> None:
+    """A generation becomes current here after the searchers were asked what they have, and not on every look."""
+    store = Generations()
+    store.current["pets"] = Pointer(3)
+    seen: list[int] = []
+
+    async def ask() -> None:
+        seen.append(catalog.one("pets")[1].generation if catalog.current() else 0)
+
+    catalog = Catalog(store, interval=LATER, before_change=ask)
+    await catalog.refresh()
+    await catalog.refresh()
+    store.current["pets"] = Pointer(4, 3)
+    await catalog.refresh()
+    assert seen == [0, 3]
+    assert catalog.one("pets")[1].generation == 4
+
+
 async def test_the_catalog_refuses_what_it_does_not_know() -> None:
     """An unknown collection or generation is NOT_FOUND; none named among several is an error that lists them."""
     store = Generations()
