@@ -10,7 +10,9 @@ from typing import TypeAlias
 
 import pytest
 
+from benchmarks import faults
 from benchmarks.emoji import MODEL, draw, index_into, some, wait_visible
+from benchmarks.stage import Stage
 from services.local.cluster import LocalCluster
 from services.local.topology import Overrides, Topology
 from sightline import Client
@@ -44,6 +46,14 @@ def cluster(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with started:
         index_into(started, pictures)
         yield started
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Two groups of two searchers, two encoders, three gateways and a Redis, whose connections end after 3 seconds.
+    Tests hurt it and leave it whole."""
+    with faults.hurt(tmp_path_factory.mktemp("stage"), age=3, seconds=2) as running:
+        yield running
 
 
 @pytest.fixture

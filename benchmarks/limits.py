@@ -1,0 +1,212 @@
+"""Full queues and deadlines that pass: said at once, and nothing is computed for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import numpy as np
+
+from benchmarks.proof import Proof
+from benchmarks.stage import Stage
+from benchmarks.stamped import COLLECTION
+from benchmarks.traffic import Unretried, ask
+from services.runtime.wire import error_from_message
+from sightline import Client, SearchRequest, SearchResult
+from sightline.errors import DeadlineExceeded, ResourceExhausted, SightlineError
+from sightline.internal.v1 import encoder_pb2, encoder_pb2_grpc, searcher_pb2, searcher_pb2_grpc
+from sightline.queries import QueryLike
+
+WAITING = 8
+"""Places in each queue of the gateway that these questions go through."""
+
+PATIENT, IMPATIENT = 30.0, 0.5
+AT_ONCE = 1.0
+"""Seconds. What waits for a process that hangs takes as long as that hangs, and these processes hang for longer."""
+
+_FULL = 1024  # items of one call, and as many as an encoder lets wait
+_LATE = 64
+_SETTLE = 0.4
+
+
+@asynccontextmanager
+async def narrow_gateway(stage: Stage, name: str) -> AsyncIterator[Client]:
+    """Lets a gateway have one encoder, one searcher a group, short queues and calls of one item, for this long."""
+    cluster = stage.cluster
+    groups = range(cluster.topology.groups)
+    told: dict[str, Any] = {
+        "encoders": cluster.processes["encoder-0"].spec.address,
+        "searchers": ",".join(cluster.processes[f"searcher-{group}-0"].spec.address for group in groups),
+        "queue_capacity": WAITING,
+        # What hangs must not count as silent, or its queue would be emptied.
+        "probe_seconds": 60,
+        "probe_timeout_seconds": 60,
+        **dict.fromkeys(("encode_batch", "encode_lanes", "search_batch", "search_lanes"), 1),
+    }
+    await asyncio.to_thread(cluster.restart, name, told)
+    async with Unretried(cluster.processes[name].spec.address) as client:
+        yield client
+
+
+async def queue_full(stage: Stage, proof: Proof, narrow: Client) -> None:
+    """Where the way to an encoder is full, one more is refused at once, and those who wait are answered."""
+    cluster = stage.cluster
+    cluster.stop("encoder-0")
+    waiting = [asyncio.create_task(_ask(narrow, f"waiting {number}")) for number in range(WAITING + 1)]
+    await asyncio.sleep(_SETTLE)
+    began = time.monotonic()
+    refused = await asyncio.gather(*(_ask(narrow, f"too many {number}") for number in range(WAITING)))
+    took = time.monotonic() - began
+    proof.expect("queue full: still waiting", sum(not task.done() for task in waiting), WAITING + 1)
+    cluster.resume("encoder-0")
+    proof.expect("queue full: refused", _named(refused), {"ResourceExhausted QUEUE_FULL": WAITING})
+    proof.holds("queue full: refused at once", took < AT_ONCE)
+    proof.figures["queue full: seconds until refused"] = round(took, 3)
+    answered = await asyncio.gather(*waiting)
+    proof.expect("queue full: answered of those who waited", sum(_right(one) for one in answered), WAITING + 1)
+
+
+async def encoder_full(stage: Stage, proof: Proof) -> None:
+    """An encoder that is full says so at once, also to those who ask a gateway."""
+    async with (
+        grpc.aio.insecure_channel(stage.cluster.processes["encoder-0"].spec.address) as channel,
+        Unretried(stage.gateways[0]) as client,
+    ):
+        stub: Any = encoder_pb2_grpc.EncoderServiceStub(channel)
+        first = asyncio.create_task(_encode(stub, "full", _FULL))
+        await asyncio.sleep(0.02)
+        second = await _encode(stub, "overfull", _FULL)
+        proof.holds("encoder full: refused before the first were done", not first.done())
+        refused = sum(isinstance(one, ResourceExhausted) for one in second)
+        proof.figures["encoder full: refused of as many as it lets wait"] = refused
+        proof.holds("encoder full: RESOURCE_EXHAUSTED", refused > _FULL / 2)
+        proof.expect("encoder full: other errors", len([one for one in second if one]) - refused, 0)
+        proof.expect("encoder full: errors among the first", [one for one in await first if one], [])
+        proof.holds("encoder full: answers again", _right(await _ask(client, "after that")))
+
+
+async def expired_on_the_way(stage: Stage, proof: Proof, narrow: Client) -> None:
+    """A query whose deadline passes while it waits behind a process that hangs is never computed."""
+    searchers = [f"searcher-{group}-0" for group in range(stage.cluster.topology.groups)]
+    vectors = np.random.default_rng(5).standard_normal((2 * WAITING, stage.corpus.model.dimension)).astype(np.float32)
+    texts = [f"late {number}" for number in range(2 * WAITING)]
+    await _expired(stage, proof, narrow, texts, ["encoder-0"])
+    await _expired(stage, proof, narrow, list(vectors), searchers)
+
+
+async def expired_in_their_queues(stage: Stage, proof: Proof) -> None:
+    """What expires in the queue of an encoder or a searcher is counted there as expired, and not computed."""
+    dimension = stage.corpus.model.dimension
+    vectors = np.random.default_rng(6).standard_normal((_FULL, dimension)).astype("<f4")
+    generation = stage.corpus.current()
+
+    def item(number: int, milliseconds: int) -> searcher_pb2.SearchItem:
+        return searcher_pb2.SearchItem(
+            collection=COLLECTION,
+            generation=generation,
+            k=1000,
+            vector=vectors[number].tobytes(),
+            documents=True,
+            remaining_ms=milliseconds,
+        )
+
+    async def search(stub: Any, count: int, milliseconds: int) -> list[SightlineError | None]:
+        reply = await stub.Search(searcher_pb2.SearchRequest(items=[item(one, milliseconds) for one in range(count)]))
+        return [error_from_message(one.error) if one.HasField("error") else None for one in reply.results]
+
+    encoder, searcher = (stage.cluster.processes[name].spec.address for name in ("encoder-0", "searcher-0-0"))
+    async with (
+        grpc.aio.insecure_channel(encoder) as to_encoder,
+        grpc.aio.insecure_channel(searcher, options=[("grpc.max_receive_message_length", -1)]) as to_searcher,
+    ):
+        encoding: Any = encoder_pb2_grpc.EncoderServiceStub(to_encoder)
+        searching: Any = searcher_pb2_grpc.SearcherServiceStub(to_searcher)
+        half = _FULL // 2
+        async with _counted(stage, proof, "encoder-0", computed=half, expired=_LATE):
+            first = asyncio.create_task(_encode(encoding, "busy", half))
+            await asyncio.sleep(0)
+            late = await _encode(encoding, "late", _LATE, milliseconds=1)
+            await first
+        proof.expect(
+            "expired in the encoder's queue: answers", _named(late), {"DeadlineExceeded DEADLINE_EXCEEDED": _LATE}
+        )
+        async with _counted(stage, proof, "searcher-0-0", computed=half, expired=_LATE):
+            first = asyncio.create_task(search(searching, half, 60_000))
+            await asyncio.sleep(0)
+            late = await search(searching, _LATE, 1)
+            await first
+        proof.expect(
+            "expired in the searcher's queue: answers", _named(late), {"DeadlineExceeded DEADLINE_EXCEEDED": _LATE}
+        )
+
+
+async def _expired(
+    stage: Stage, proof: Proof, narrow: Client, queries: Sequence[QueryLike], names: Sequence[str]
+) -> None:
+    """Asks one query with much time and the rest with little, while these processes hang."""
+    role = stage.cluster.processes[names[0]].spec.role
+    before = [stage.work(name) for name in names]
+    for name in names:
+        stage.cluster.stop(name)
+    patient = asyncio.create_task(_ask(narrow, queries[0]))
+    await asyncio.sleep(_SETTLE)
+    late = await asyncio.gather(*(_ask(narrow, one, IMPATIENT) for one in queries[1 : WAITING + 1]))
+    for name in names:
+        stage.cluster.resume(name)
+    proof.expect(f"{role} hung: late answers", _kinds(late), {DeadlineExceeded.__name__: WAITING})
+    proof.holds(f"{role} hung: who had time is answered", _right(await patient))
+    await asyncio.sleep(_SETTLE)
+    computed = [stage.work(name) - count for name, count in zip(names, before, strict=True)]
+    proof.expect(
+        f"{role} hung: computed by each, of {WAITING} that expired and 1 that did not", computed, [1] * len(names)
+    )
+
+
+@asynccontextmanager
+async def _counted(stage: Stage, proof: Proof, name: str, *, computed: int, expired: int) -> AsyncIterator[None]:
+    role = stage.cluster.processes[name].spec.role
+
+    def counts() -> tuple[int, int]:
+        return stage.work(name), stage.count(name, "sightline_expired_total")
+
+    before = counts()
+    yield
+    after = counts()
+    seen = {"computed": after[0] - before[0], "expired": after[1] - before[1]}
+    proof.expect(f"expired in the {role}'s queue: counted", seen, {"computed": computed, "expired": expired})
+
+
+async def _ask(client: Client, query: QueryLike, timeout: float = PATIENT) -> SearchResult | SightlineError:
+    return await ask(client, SearchRequest(query, collection=COLLECTION), timeout)
+
+
+async def _encode(stub: Any, word: str, count: int, milliseconds: int = 60_000) -> list[SightlineError | None]:
+    """Returns the error of each of so many texts, None where there is none."""
+    items = [encoder_pb2.EncodeItem(text=f"{word} {number}", remaining_ms=milliseconds) for number in range(count)]
+    reply = await stub.Encode(encoder_pb2.EncodeRequest(items=items))
+    errors: list[SightlineError | None] = [None] * count
+    for failed in reply.errors:
+        errors[failed.index] = error_from_message(failed.error)
+    return errors
+
+
+def _right(outcome: SearchResult | SightlineError) -> bool:
+    return isinstance(outcome, SearchResult) and outcome.coverage.complete and len(outcome.hits) > 0
+
+
+def _named(outcomes: Sequence[object]) -> dict[str, int]:
+    """Counts errors by kind and reason, and the rest as answers."""
+    return dict(
+        Counter(
+            f"{type(one).__name__} {one.reason}" if isinstance(one, SightlineError) else "answer" for one in outcomes
+        )
+    )
+
+
+def _kinds(outcomes: Sequence[object]) -> dict[str, int]:
+    return dict(Counter(type(one).__name__ for one in outcomes))
