@@ -9,7 +9,6 @@ from collections.abc import Callable
 import grpc
 
 from services.encoder.engine import Engine, Limits
-from services.encoder.model import load
 from services.encoder.ports import Model
 from services.encoder.servicer import EncoderServicer
 from services.encoder.settings import EncoderSettings
@@ -64,7 +63,11 @@ def _limits(settings: EncoderSettings, *, on_gpu: bool) -> Limits:
     )
 
 
-def _model(settings: EncoderSettings) -> Model:
+def load_model(settings: EncoderSettings) -> Model:
+    """Loads the model that the settings name; raises LoadError where there is none."""
+    # Importing torch takes seconds: meanwhile the ports are open and say so, and wrong settings are told at once.
+    from services.encoder.model import load  # noqa: PLC0415
+
     return load(
         settings.model,
         settings.pretrained,
@@ -77,7 +80,7 @@ def _model(settings: EncoderSettings) -> Model:
 async def main() -> None:
     """Serves until it is told to stop."""
     settings = environment.load(EncoderSettings)
-    encoder = Encoder(settings, _model)
+    encoder = Encoder(settings, load_model)
     try:
         await serve(
             settings, service_names=SERVICES, register=encoder.register, warm=encoder.start, close=encoder.close
