@@ -69,7 +69,7 @@ def heldout_names() -> tuple[Query, ...]:
 
 
 def heldout_keywords() -> tuple[Query, ...]:
-    """Keywords nowhere among the training texts, nor within or around any of the picture they are asked for."""
+    """Keywords nowhere among the training texts, nor within or around any of at least one picture that bears them."""
     return _with_ids(_corpus().heldout_keywords)
 
 

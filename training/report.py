@@ -11,7 +11,7 @@ from training.evaluate import Verdict
 
 _PAGE = """# The bundled model: how well it does
 
-An ordinary open_clip model of {megabytes:.1f} MB in float16, trained from nothing on two processor cores. It knows the
+An ordinary open_clip model of {megabytes:.1f} MB in float16, trained from nothing on a processor core. It knows the
 1,840 colour emoji of the Noto font and what Unicode CLDR calls them in 20 languages.
 
 **It is for** the demo, the tests and the benchmarks: real texts, real pictures and real answers on a machine that can
@@ -22,8 +22,9 @@ says it cannot know: see the held-out keywords. For anything else, serve real we
 ## Texts against pictures
 
 All 1,840 pictures are ranked for each text. A text counts as found where any picture that bears it is among the first
-1 or 10. *Held-out* names and keywords are nowhere among the texts that it was trained on; held-out keywords moreover
-neither contain nor lie inside a training text of the picture they are asked for. The mean is over languages.
+1 or 10. *Held-out* names and keywords are nowhere among the texts that it was trained on. Held-out keywords are asked
+only where they neither contain nor lie inside any training text of at least one picture that bears them. The mean is
+over languages.
 
 {table}
 
@@ -42,9 +43,10 @@ changed, and half the time put on a ground of any colour, then searched with: it
     python -m training.evaluate --model models/emoji --pictures PICTURES
 
 Three stages. First the texts against one free vector a picture, with no picture looked at: the vectors come to hold
-the meaning. Then the picture tower onto those vectors, while the text tower goes on towards them. Last the text tower
-onto the vectors of the real pictures. A fifth of the texts are joined with another of the same picture, so that
-several words work. Stages are budgets of wall-clock time, so another machine gives slightly other figures.
+the meaning. Then the picture tower onto those vectors. Last the text tower, from where the first stage left it, onto
+the vectors of the real pictures. A fifth of the texts are joined with another of the same picture, so that several
+words work. Stages are budgets of wall-clock time: the steps above were made on one thread of a busy two-core machine,
+and another machine gives other steps and slightly other figures.
 """
 
 

@@ -2,8 +2,7 @@
 
 1. `learn_prototypes`: the text tower, against one free unit vector a picture. No picture is looked at, so it is fast,
    and the vectors come to hold the meaning: what is said alike lies close together.
-2. `learn_pictures`: the picture tower, onto those vectors, now frozen. Meanwhile `follow_prototypes`: the text tower,
-   further towards the same vectors.
+2. `learn_pictures`: the picture tower, onto those vectors, now frozen.
 3. `follow_pictures`: the text tower, onto the vectors of the real pictures (locked-image tuning, Zhai et al. 2022).
 """
 
@@ -41,6 +40,7 @@ class Plan:
     minutes: float
     rate: float
     dropout: float = 0.0
+    bpe_dropout: float = 0.0
     max_scale: float = 100.0
     weight_decay: float = 0.05
     warmup: float = 0.03
@@ -114,9 +114,9 @@ class Material:
     phrases: tuple[Phrase, ...]
     merges: tuple[tuple[str, str], ...]
 
-    def batches(self, seed: int) -> TextBatches:
-        """Endless batches of the texts, with a little BPE-dropout."""
-        tokenizer = FastTokenizer(self.merges, dropout=0.05)
+    def batches(self, plan: Plan, seed: int) -> TextBatches:
+        """Endless batches of the texts, cut into pieces as the plan says."""
+        tokenizer = FastTokenizer(self.merges, dropout=plan.bpe_dropout)
         return TextBatches(self.phrases, [picture.key for picture in self.pictures], tokenizer, seed)
 
 
@@ -132,16 +132,7 @@ def learn_prototypes(material: Material, work: Path, plan: Plan) -> None:
     towers = _towers(build())
     towers["prototypes"] = _Prototypes(len(material.pictures))
     stage = Stage("prototypes", work, plan, towers)
-    stage.run(_text_losses(towers, towers["prototypes"], iter(material.batches(seed=1)), plan))
-
-
-def follow_prototypes(material: Material, work: Path, plan: Plan) -> None:
-    """Stage 2, beside `learn_pictures`: the text tower goes on towards the frozen prototypes."""
-    torch.manual_seed(2)
-    towers = _towers_from(work / "prototypes.pt")
-    prototypes = prototypes_of(work)
-    stage = Stage("texts", work, plan, towers)
-    stage.run(_text_losses(towers, lambda: prototypes, iter(material.batches(seed=2)), plan))
+    stage.run(_text_losses(towers, towers["prototypes"], iter(material.batches(plan, seed=1)), plan))
 
 
 def learn_pictures(material: Material, work: Path, plan: Plan) -> None:
@@ -158,9 +149,10 @@ def follow_pictures(material: Material, work: Path, plan: Plan) -> None:
     """Stage 3: the text tower towards the vectors of the clean pictures, which take the prototypes' place."""
     torch.manual_seed(4)
     vectors = picture_vectors(picture_tower(work), material.pictures)
-    towers = _towers_from(work / "texts.pt")
+    towers = _towers(build())
+    _load_towers(towers, work / "prototypes.pt")
     stage = Stage("aligned", work, plan, towers)
-    stage.run(_text_losses(towers, lambda: vectors, iter(material.batches(seed=4)), plan))
+    stage.run(_text_losses(towers, lambda: vectors, iter(material.batches(plan, seed=4)), plan))
 
 
 def prototypes_of(work: Path) -> Tensor:
@@ -187,7 +179,7 @@ def picture_vectors(model: open_clip.CLIP, pictures: tuple[Picture, ...]) -> Ten
 
 def history(work: Path) -> dict[str, dict[str, float]]:
     """How many minutes and steps each stage has trained, in order."""
-    files = {name: work / f"{name}.pt" for name in ("prototypes", "texts", "pictures", "aligned")}
+    files = {name: work / f"{name}.pt" for name in ("prototypes", "pictures", "aligned")}
     states = {name: load(file) for name, file in files.items() if file.exists()}
     return {n: {"minutes": round(s["spent"] / 60, 1), "steps": s["steps"]} for n, s in states.items()}
 
@@ -195,7 +187,7 @@ def history(work: Path) -> dict[str, dict[str, float]]:
 def assemble(work: Path) -> open_clip.CLIP:
     """The model from the furthest stages that there are, and fresh weights where there are none."""
     model = picture_tower(work) if (work / "pictures.pt").exists() else build()
-    for name in ("aligned", "texts", "prototypes"):
+    for name in ("aligned", "prototypes"):
         if (work / f"{name}.pt").exists():
             # A ModuleDict shares its modules with the model, so loading the one fills the other.
             _load_towers(_towers(model), work / f"{name}.pt")
@@ -228,12 +220,6 @@ class _TextTower(nn.Module):
 
 def _towers(model: open_clip.CLIP) -> nn.ModuleDict:
     return nn.ModuleDict({"text": _TextTower(model)})
-
-
-def _towers_from(file: Path) -> nn.ModuleDict:
-    towers = _towers(build())
-    _load_towers(towers, file)
-    return towers
 
 
 def _load_towers(towers: nn.ModuleDict, file: Path) -> None:

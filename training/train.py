@@ -1,4 +1,4 @@
-"""Trains the bundled model on two processor cores and writes its folder.
+"""Trains the bundled model on a processor core or two and writes its folder.
 
     python -m training.train --work DIR --out models/emoji
 
@@ -8,9 +8,8 @@ Interrupted, the same command goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,19 +20,15 @@ from training.model import MERGES_FILE, export
 from training.stages import Material, Plan
 
 PLANS = {
-    "prototypes": Plan(minutes=10, rate=2e-3, dropout=0.05),
-    "texts": Plan(minutes=35, rate=1.5e-3, dropout=0.1, max_scale=50),
+    "prototypes": Plan(minutes=10, rate=2e-3, dropout=0.05, bpe_dropout=0.05),
     "pictures": Plan(minutes=35, rate=3e-3),
-    "aligned": Plan(minutes=20, rate=1.5e-3, dropout=0.1, max_scale=40),
+    "aligned": Plan(minutes=20, rate=1.5e-3, dropout=0.1, bpe_dropout=0.05, max_scale=40),
 }
 STAGES: dict[str, Callable[[Material, Path, Plan], None]] = {
     "prototypes": stages.learn_prototypes,
-    "texts": stages.follow_prototypes,
     "pictures": stages.learn_pictures,
     "aligned": stages.follow_pictures,
 }
-# Two towers learn side by side, a core each: that is faster than one after the other with two threads.
-ORDER = (("prototypes",), ("texts", "pictures"), ("aligned",))
 
 
 def prepare(work: Path) -> Material:
@@ -47,25 +42,6 @@ def prepare(work: Path) -> Material:
     return Material(found, phrases, tuple(tokenizer.read_merges(file)))
 
 
-def run_stage(name: str, work: Path, minutes: float) -> None:
-    """Runs one stage on one core, to the end of its budget."""
-    torch.set_num_threads(1)
-    plan = PLANS[name]
-    STAGES[name](prepare(work), work, Plan(minutes, plan.rate, plan.dropout, plan.max_scale))
-
-
-def run_side_by_side(names: tuple[str, ...], work: Path, minutes: dict[str, float]) -> None:
-    """Runs stages at once, each in its own process. Raises RuntimeError where one fails."""
-    context = multiprocessing.get_context("spawn")
-    running = [context.Process(target=run_stage, args=(name, work, minutes[name])) for name in names]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join()
-    if any(process.exitcode for process in running):
-        raise RuntimeError(f"stage {' or '.join(names)} failed; its output says why")
-
-
 def hand_over(work: Path, folder: Path) -> None:
     """Writes the model's folder from the furthest stages that there are."""
     export(stages.assemble(work), work / MERGES_FILE, stages.history(work), folder)
@@ -76,14 +52,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="states and merges are kept here")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--threads", type=int, default=1, help="such small towers hardly gain from more")
     for name, plan in PLANS.items():
-        parser.add_argument(f"--{name}-minutes", type=float, default=plan.minutes, dest=name)
+        parser.add_argument(f"--{name}-minutes", type=float, default=plan.minutes, dest=name, help="budget")
     arguments = parser.parse_args()
-    minutes = {name: getattr(arguments, name) for name in PLANS}
-    os.environ["OMP_NUM_THREADS"] = "1"
-    prepare(arguments.work)
-    for names in ORDER:
-        run_side_by_side(names, arguments.work, minutes)
+    torch.set_num_threads(arguments.threads)
+    material = prepare(arguments.work)
+    for name, stage in STAGES.items():
+        stage(material, arguments.work, replace(PLANS[name], minutes=getattr(arguments, name)))
         hand_over(arguments.work, arguments.out)
 
 

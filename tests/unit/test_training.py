@@ -1,0 +1,198 @@
+"""The bundled model: its pictures, the texts it may read, the judge, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import open_clip
+import pytest
+import torch
+from torch import nn
+
+from training import emoji, sources, texts
+from training.batches import pad
+from training.evaluate import recall
+from training.local_search import LocalSearch, load_tokenizer
+from training.model import CONTEXT_LENGTH, MERGES_FILE, build, encode_text
+from training.stages import Plan, Stage
+from training.tokenizer import FastTokenizer, clean, read_merges
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = ROOT / "models" / "emoji"
+RED_APPLE = "1f34e"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sources() -> None:
+    try:
+        sources.font_file(), sources.emoji_test_file(), sources.cldr_folder()
+    except FileNotFoundError:
+        subprocess.run([ROOT / "tools" / "unpack_debs.sh", *sources.DEBIAN_PACKAGES], check=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("emoji")
+    emoji.render(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def search(folder: Path) -> LocalSearch:
+    return LocalSearch(MODEL, folder)
+
+
+@cache
+def corpus() -> texts.Corpus:
+    return texts.corpus(picture.key for picture in emoji.pictures())
+
+
+@cache
+def tokenizer() -> open_clip.SimpleTokenizer:
+    return load_tokenizer(MODEL)
+
+
+def test_every_distinct_picture_is_drawn_once(folder: Path) -> None:
+    """There are 1,840 pictures, each with an id, a caption and a file of its own, whatever tones its emoji come in."""
+    records = [json.loads(line) for line in (folder / "images.jsonl").read_text().splitlines()]
+    assert len(records) == len({record["id"] for record in records}) == 1840
+    assert len({(folder / record["uri"]).read_bytes() for record in records}) == 1840
+    apple = next(record for record in records if record["id"] == RED_APPLE)
+    assert apple["caption"] == "red apple"
+    assert apple["attributes"]["emoji"] == "🍎"
+    assert apple["attributes"]["group"] == "Food & Drink"
+
+
+def test_skin_tones_are_an_attribute(folder: Path) -> None:
+    """A waving hand is one picture that says that it comes in five skin tones."""
+    records = {record["id"]: record for record in map(json.loads, (folder / "images.jsonl").open())}
+    assert records["1f44b"]["attributes"]["skin_tones"] == 5
+    assert "1f44b-1f3fd" not in records
+
+
+def test_a_finished_folder_is_left_alone(folder: Path) -> None:
+    """Drawing into a folder that is complete touches nothing in it, and a missing picture is drawn again."""
+    before = (folder / f"{RED_APPLE}.png").stat().st_mtime_ns
+    assert emoji.render(folder) == 1840
+    assert (folder / f"{RED_APPLE}.png").stat().st_mtime_ns == before
+    content = (folder / f"{RED_APPLE}.png").read_bytes()
+    (folder / f"{RED_APPLE}.png").unlink()
+    emoji.render(folder)
+    assert (folder / f"{RED_APPLE}.png").read_bytes() == content
+
+
+@pytest.mark.parametrize(("keyword", "held_out"), [("fruit", True), ("dog", True), ("apple", False), ("heart", False)])
+def test_keywords_are_held_out_by_their_digest_alone(keyword: str, held_out: bool) -> None:
+    """A keyword is held out where the MD5 of "kw" and the keyword is a multiple of five."""
+    assert texts.keyword_is_held_out(keyword) is held_out
+
+
+@pytest.mark.parametrize(
+    ("picture", "language", "held_out"),
+    [("🍎", "fr", True), ("🍎", "en", False), ("😀", "de", True), ("❤", "en", True), ("🚀", "it", False)],
+)
+def test_names_are_held_out_by_picture_and_language(picture: str, language: str, held_out: bool) -> None:
+    """A name is held out where the MD5 of "n", the picture and the language is a multiple of ten."""
+    assert texts.name_is_held_out(picture, language) is held_out
+
+
+def test_heldout_texts_are_never_trained_on() -> None:
+    """No held-out query is, letter for letter, among the training texts."""
+    read = {phrase.text for phrase in corpus().training}
+    assert not read & {query.text for query in corpus().heldout_names}
+    assert not read & {query.text for query in corpus().heldout_keywords}
+
+
+def test_a_heldout_keyword_tells_nothing_away() -> None:
+    """For every held-out keyword there is a right picture whose training texts neither hold it nor lie in it."""
+    read: dict[str, list[str]] = {}
+    for phrase in corpus().training:
+        read.setdefault(phrase.picture, []).append(phrase.text)
+    for query in corpus().heldout_keywords:
+        assert any(not any(query.text in t or t in query.text for t in read[c]) for c in query.right)
+
+
+def test_the_query_sets_have_the_sizes_that_are_reported() -> None:
+    """With Debian 12's CLDR 41 there are 5,126 held-out keywords and 1,327 held-out names in 20 languages."""
+    assert len(corpus().heldout_keywords) == 5126
+    assert len(corpus().heldout_names) == 1327
+    assert {query.language for query in corpus().own_names} == set(texts.LANGUAGES)
+
+
+def test_texts_are_compared_case_folded_and_single_spaced() -> None:
+    """Case, composition and white space never make two texts out of one."""
+    assert texts.normalise("  Große  PA\u0308CKCHEN ") == "grosse päckchen"
+
+
+def test_training_and_serving_see_the_same_tokens() -> None:
+    """The fast tokenizer that training uses gives the ids of open_clip's for every training text."""
+    sample = sorted({phrase.text for phrase in corpus().training})[::37]
+    fast = FastTokenizer(read_merges(MODEL / MERGES_FILE))
+    assert fast(clean(sample)) == [tokenizer().encode(text) for text in sample]
+
+
+def test_cutting_the_padding_changes_nothing() -> None:
+    """Vectors of texts cut at the longest are those of open_clip's own forward over all positions."""
+    model = build().eval()
+    queries = ["red apple", "manzana roja", "红苹果", "a"]
+    padded = tokenizer()(queries)
+    cut = pad([tokenizer().encode(query) for query in queries], FastTokenizer(read_merges(MODEL / MERGES_FILE)))
+    assert padded.shape[1] == CONTEXT_LENGTH > cut.shape[1]
+    with torch.no_grad():
+        torch.testing.assert_close(encode_text(model, cut), model.encode_text(padded, normalize=True))
+
+
+def test_an_interrupted_stage_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """A stage that was stopped takes up its weights, its time and its steps again, and ends with its budget."""
+
+    def run(minutes: float) -> Stage:
+        layer = nn.Linear(2, 1)
+        stage = Stage("toy", tmp_path, Plan(minutes, rate=0.1), nn.ModuleDict({"layer": layer}), log=lambda _: None)
+        stage.run(layer(torch.ones(2)).square().sum() for _ in iter(int, 1))
+        return stage
+
+    first, second = run(0.002), run(0.004)
+    assert second.steps > first.steps > 0
+    assert second.spent >= 0.004 * 60 > first.spent
+    again = run(0.004)
+    assert again.steps == second.steps
+    torch.testing.assert_close(again.modules.state_dict(), second.modules.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("ranked", "k", "expected"),
+    [([["a", "b"], ["c"]], 1, 0.5), ([["b", "a"], ["c"]], 1, 0.0), ([["b", "a"], []], 2, 0.5)],
+)
+def test_recall_counts_queries_with_any_right_answer(ranked: list[list[str]], k: int, expected: float) -> None:
+    """Recall at k is the share of queries with at least one right answer among the first k."""
+    assert recall(ranked, [{"a", "z"}, {"d"}], k) == expected
+
+
+def test_the_bundled_model_is_small_and_says_what_it_is_for() -> None:
+    """The whole folder is at most 16 MB and names its scope and the weights to use instead."""
+    assert sum(file.stat().st_size for file in MODEL.iterdir()) <= 16_000_000
+    about = json.loads((MODEL / "sightline.json").read_text())
+    assert about["scope"] == "emoji"
+    assert "ViT-B-32" in about["scope_note"]
+
+
+@pytest.mark.parametrize("query", ["red apple", "Red Apple", "manzana roja", "红苹果"])
+def test_any_language_finds_the_red_apple(search: LocalSearch, query: str) -> None:
+    """The bundled model puts the red apple first, whatever the language and case it is asked in."""
+    assert search.by_texts([query])[0][0] == RED_APPLE
+
+
+def test_two_words_that_were_never_said_together_find_a_picture_of_both(search: LocalSearch) -> None:
+    """Words of one picture work together: "smile cat" brings a smiling cat among the first three."""
+    cats = {"1f63a", "1f638", "1f63c", "1f639", "1f63b"}
+    assert cats & set(search.by_texts(["smile cat"])[0][:3])
+
+
+def test_a_picture_finds_itself(search: LocalSearch, folder: Path) -> None:
+    """A picture that is searched with as it is comes first."""
+    ids = [RED_APPLE, "1f436", "1f680"]
+    ranked = search.by_pictures([(folder / f"{picture}.png").read_bytes() for picture in ids])
+    assert [found[0] for found in ranked] == ids
