@@ -33,7 +33,7 @@ class Stream(Generic[Asked, Answered]):
         self._working: set[asyncio.Task[None]] = set()
 
     async def run(self, asked: AsyncIterator[Asked]) -> AsyncIterator[Answered]:
-        """Yields the answers, in the order in which they are done."""
+        """Yields the answers, in the order in which they are done. Raises what `asked` raised, after them."""
         reading = asyncio.create_task(self._read_all(asked))
         try:
             while (answered := await self._done.get()) is not None:
@@ -55,6 +55,8 @@ class Stream(Generic[Asked, Answered]):
         while self._working:
             await asyncio.wait(self._working)
         self._done.put_nowait(None)
+        if reading.done() and not reading.cancelled():
+            reading.result()
 
     async def _read(self, asked: AsyncIterator[Asked]) -> None:
         while True:
