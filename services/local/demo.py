@@ -34,7 +34,7 @@ QUERIES = (
     ("Español", "manzana roja", "red apple"),
     ("日本語", "火山", "volcano"),
     ("Русский", "снеговик", "snowman"),
-    ("हिन्दी", "हाथी", "elephant"),
+    ("हिन्दी", "साइकिल", "bicycle"),
 )
 _APPEARS_SECONDS = 30.0
 

@@ -16,6 +16,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize
+from transformers import XLMRobertaConfig
 
 from services.encoder.model import OpenClipModel, load
 from services.encoder.ports import Vectors
@@ -100,9 +101,8 @@ class TestTexts:
 
     def test_xlm_roberta(self, tmp_path: Path) -> None:
         """A tower of XLM-R, which masks its padding, keeps it and answers as open_clip does."""
-        transformers = pytest.importorskip("transformers")
         shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-        transformers.XLMRobertaConfig(vocab_size=500, **shape).save_pretrained(tmp_path)
+        XLMRobertaConfig(vocab_size=500, **shape).save_pretrained(tmp_path)
         text = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
         torch.manual_seed(0)
         module = open_clip.CustomTextCLIP(**{**tiny_config(), "text_cfg": text})
