@@ -110,15 +110,19 @@ class Catalog:
         return next(iter(self._current))
 
     def _look(self) -> dict[str, Pointer]:
-        current = {}
-        for name in self._store.collections():
+        found = {name: self._look_at(name) for name in self._store.collections()}
+        return {name: pointer for name, pointer in found.items() if pointer}
+
+    def _look_at(self, name: str) -> Pointer | None:
+        try:
             pointer = self._store.pointers(name).current
-            if pointer is None:
-                continue
-            if (name, pointer.generation) not in self._manifests:
+            if pointer and (name, pointer.generation) not in self._manifests:
                 self._manifests[name, pointer.generation] = self._store.manifest(name, pointer.generation)
-            current[name] = pointer
-        return current
+        except SightlineError as error:
+            # The other collections are not to wait for one that is damaged.
+            log.warning("collection %s cannot be read, so it stays as it is: %s", name, error)
+            return self._current.get(name)
+        return pointer
 
     def _change(self, current: dict[str, Pointer]) -> None:
         for name, pointer in current.items():

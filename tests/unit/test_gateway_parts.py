@@ -197,6 +197,8 @@ class Generations:
     def manifest(self, collection: str, generation: int) -> Manifest:
         if generation > 50:
             raise NotFound("no such generation")
+        if generation > 40:
+            raise FailedPrecondition("its manifest cannot be read")
         return manifest(generation, collection=collection)
 
 
@@ -214,6 +216,17 @@ async def test_the_catalog_follows_the_store_and_outlives_it() -> None:
     await catalog.refresh()
     assert (await catalog.resolve("pets", 0)).generation == 3
     assert (await catalog.resolve("pets", 2)).generation == 2
+
+
+async def test_a_damaged_collection_holds_up_no_other() -> None:
+    """Where one collection cannot be read it stays as it is, and others are followed."""
+    store = Generations()
+    store.current = {"pets": Pointer(3), "shoes": Pointer(1)}
+    catalog = Catalog(store, interval=LATER)
+    await catalog.refresh()
+    store.current = {"cars": Pointer(41), "pets": Pointer(41, 3), "shoes": Pointer(2, 1)}
+    await catalog.refresh()
+    assert [(one.collection, one.generation) for one, _ in catalog.current()] == [("pets", 3), ("shoes", 2)]
 
 
 async def test_the_catalog_asks_the_searchers_before_it_follows() -> None:
