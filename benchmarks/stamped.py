@@ -124,7 +124,7 @@ class Stamped:
             for chosen in combinations(range(self.groups), size):
                 places = np.flatnonzero(np.isin(group_of, chosen))
                 shards = sum(shard % self.groups in chosen for shard in range(self.shards))
-                yield (shards, len(places)), Oracle([ids[place] for place in places], vectors[places])
+                yield (shards, len(places)), Oracle([ids[place] for place in places.tolist()], vectors[places])
 
 
 def flip_a_bit(file: Path) -> None:

@@ -122,7 +122,7 @@ async def test_a_caller_who_left_is_not_run() -> None:
     stays = asyncio.create_task(batch.submit(2))
     await asyncio.sleep(0)
     run.gate.set()
-    assert await asyncio.gather(first, stays) == [0, 4]
+    assert [await first, await stays] == [0, 4]
     assert run.batches == [[0], [2]]
 
 
