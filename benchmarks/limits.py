@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from benchmarks.losses import AT_ONCE
 from benchmarks.proof import Proof
 from benchmarks.stage import Stage
 from benchmarks.stamped import COLLECTION
@@ -26,9 +27,6 @@ WAITING = 8
 """Places in each queue of the gateway that these questions go through."""
 
 PATIENT, IMPATIENT = 30.0, 0.5
-AT_ONCE = 1.0
-"""Seconds. What waits for a process that hangs takes as long as that hangs, and these processes hang for longer."""
-
 _FULL = 1024  # items of one call, and as many as an encoder lets wait
 _LATE = 64
 _SETTLE = 0.4

@@ -15,6 +15,9 @@ from sightline.errors import SightlineError
 BURST = 20
 """Calls that are under way when a process is lost, beside the rest."""
 
+AT_ONCE = 1.0
+"""Seconds, where a deadline is several."""
+
 KILLED, HUNG = "killed", "hung"
 
 
@@ -84,7 +87,9 @@ async def encoders_lost(stage: Stage, proof: Proof) -> None:
     failures = [call.outcome for call in texts.calls if isinstance(call.outcome, SightlineError)]
     proof.holds("encoders killed: texts are UNAVAILABLE", all(isinstance(one, Unavailable) for one in failures))
     denied = _between(texts.calls, without, returning)
-    proof.expect("encoders killed: meanwhile", _errors(denied), {"Unavailable NO_ENCODER": len(denied)})
+    proof.figures["encoders killed: meanwhile"] = _errors(denied)
+    proof.expect("encoders killed: texts answered meanwhile", len(denied) - sum(_errors(denied).values()), 0)
+    proof.holds("encoders killed: callers are told at once", _slowest(denied) < AT_ONCE)
     after = [call for call in texts.calls if call.began > back]
     expect_whole(proof, "encoders killed: texts after their return", await stage.judged(after))
 
@@ -115,6 +120,10 @@ def expect_whole(proof: Proof, case: str, tally: Tally) -> None:
     proof.figures[case] = tally.figures()
     if not tally.whole:
         proof.faults.append(f"{case}: {tally} {dict(tally.errors)} {tally.first_error} {tally.wrong[:2]}")
+
+
+def _slowest(calls: Sequence[Call]) -> float:
+    return max((call.seconds for call in calls), default=0.0)
 
 
 def _shared(call: Call) -> bool:
