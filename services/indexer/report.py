@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.indexer.rows import Refusal
+from sightline.printable import printable
 
 SHOWN = 10
 PLAIN_EVERY = 5.0
@@ -43,7 +44,8 @@ class RefusalLog:
 
     def __enter__(self) -> Self:
         if self.file is not None:
-            self._opened = fsspec.open(self.file, "w", encoding="utf-8")
+            # A file's name may be no UTF-8. What stands for its bytes is written as JSON's own escapes.
+            self._opened = fsspec.open(self.file, "w", encoding="utf-8", errors="backslashreplace")
             self._out = self._opened.__enter__()
         return self
 
@@ -66,7 +68,7 @@ class RefusalLog:
             return
         table = Table("line", "picture", "reason", title=f"{self.count:,} left out", title_justify="left")
         for refusal in self.first:
-            table.add_row(str(refusal.line or ""), escape(_tail(refusal.uri)), escape(refusal.reason))
+            table.add_row(str(refusal.line or ""), _told(_tail(refusal.uri)), _told(refusal.reason))
         console.print(table)
         if self.file is not None:
             console.print(f"All of them with their reasons: {escape(self.file)}")
@@ -151,6 +153,11 @@ def progress_on(console: Console) -> Iterator[PlainProgress | BarProgress]:
         bar = BarProgress(bars)
         yield bar
         bar.finish()
+
+
+def _told(text: str) -> str:
+    """Text of the source's, which is neither markup nor orders to the terminal."""
+    return escape(printable(text))
 
 
 def _tail(uri: str, length: int = 60) -> str:

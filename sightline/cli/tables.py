@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sightline.printable import printable
 from sightline.results import CacheState, Collection, SearchResult, StageTimes, StoredImage
 
 _CACHE = {
@@ -25,8 +26,8 @@ _BAR = 40  # characters of the longest bar
 def answer(result: SearchResult) -> RenderableType:
     """Returns the whole of an answer: its hits, how it came about, where the time went."""
     parts: list[RenderableType] = [hits(result) if result.hits else Text("No hits: nothing in the collection matches.")]
-    parts += [Text(f"! {one.message} ({one.reason})", style="bold yellow") for one in result.degraded]
-    return Group(*parts, Text(summary(result), style="dim"), stages(result.times))
+    parts += [Text(printable(f"! {one.message} ({one.reason})"), style="bold yellow") for one in result.degraded]
+    return Group(*parts, Text(printable(summary(result)), style="dim"), stages(result.times))
 
 
 def hits(result: SearchResult) -> Table:
@@ -38,7 +39,7 @@ def hits(result: SearchResult) -> Table:
     table.add_column("caption", overflow="fold")
     table.add_column("uri", overflow="fold", style="dim")
     for rank, hit in enumerate(result.hits, 1):
-        table.add_row(str(rank), escape(hit.id), f"{hit.score:.3f}", escape(hit.image.caption), escape(hit.image.uri))
+        table.add_row(str(rank), _told(hit.id), f"{hit.score:.3f}", _told(hit.image.caption), _told(hit.image.uri))
     return table
 
 
@@ -82,7 +83,7 @@ def image(stored: StoredImage) -> Table:
     known += [(name, _value(value)) for name, value in sorted(one.attributes.items())]
     for name, value in [*known, ("generation", str(stored.generation))]:
         if value:
-            table.add_row(escape(name), escape(value))
+            table.add_row(_told(name), _told(value))
     return table
 
 
@@ -96,12 +97,17 @@ def collections(listed: Sequence[Collection]) -> RenderableType:
     for one in listed:
         numbers = (f"{one.images:,}", str(one.shards), str(one.generation), str(one.previous_generation or "–"))
         model = f"{one.model.name} {one.model.digest[:8]} ({one.model.dimension})"
-        table.add_row(one.name, *numbers, one.index, escape(model))
+        table.add_row(_told(one.name), *numbers, _told(one.index), _told(model))
     return table
 
 
 def _images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
+
+
+def _told(text: str) -> str:
+    """Text of the collection's, which is neither markup nor orders to the terminal."""
+    return escape(printable(text))
 
 
 def _value(value: object) -> str:

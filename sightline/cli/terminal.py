@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sightline.printable import printable
+
 CELL = 18
 """Columns of the terminal that one picture takes."""
 
@@ -35,7 +37,7 @@ def draw_pictures(console: Console, pictures: Sequence[tuple[bytes, str]]) -> No
         for _ in row:
             table.add_column(width=CELL, overflow="ellipsis", no_wrap=True)
         table.add_row(*(Picture(opened, width=CELL, height="auto") for opened, _ in row))
-        table.add_row(*(escape(label) for _, label in row))
+        table.add_row(*(escape(printable(label)) for _, label in row))
         console.print(table)
 
 

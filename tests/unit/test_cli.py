@@ -15,10 +15,22 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pictures
 from PIL import ImageDraw
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 import sightline.cli
-from sightline import FakeClient, Image, InternalError, StageTimes
+from sightline import (
+    CacheState,
+    Coverage,
+    FakeClient,
+    Hit,
+    Image,
+    InternalError,
+    Model,
+    SearchResult,
+    StageTimes,
+    StoredImage,
+)
 from sightline.cli import tables
 from sightline.cli.app import app
 from sightline.cli.fonts import Lettering
@@ -232,6 +244,21 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         sightline.cli.main()
     assert exit.value.code == 2
     assert "pip install 'sightline[cli]'" in written.getvalue()
+
+
+def test_what_is_printed_is_nothing_that_a_terminal_obeys() -> None:
+    """Captions, uris and attributes with escape sequences in them are printed without; letters stay as they are."""
+    image = Image("a", "file:///\x1b]0;title\x07", "\x1b[31mкот 雪だるま 👩‍🚀\u202e\x9b2J", {"\x1bn": "x\ny"})
+    result = SearchResult(
+        (Hit("a", 1.0, image),), Coverage(1, 1, 1), (), Model("m", "d", 2), 1, CacheState.MISS, "r", StageTimes()
+    )
+    shown = io.StringIO()
+    console = Console(file=shown, width=200)
+    console.print(tables.answer(result))
+    console.print(tables.image(StoredImage(image, b"", 1)))
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown.getvalue())
+    assert "кот 雪だるま 👩‍🚀" in shown.getvalue()
+    assert "x y" in shown.getvalue()
 
 
 def test_stage_times_are_a_bar_of_shares() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -43,6 +44,26 @@ def test_without_a_file_the_rest_is_counted() -> None:
             refused.add(Refusal(f"{i}.png", "broken"))
     refused.show(console)
     assert "and 2 more; --errors FILE" in out.getvalue()
+
+
+def test_a_name_that_is_no_utf_8_is_written_and_shown(tmp_path: Path) -> None:
+    """A file name of any bytes comes back from the file of refusals as it was, and can be shown."""
+    console = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), width=160)
+    file, uri = tmp_path / "errors.jsonl", os.fsdecode(b"file:///caf\xe9.jpg")
+    with RefusalLog(str(file)) as refused:
+        refused.add(Refusal(uri, "is no UTF-8"))
+    refused.show(console)
+    assert json.loads(file.read_text("utf-8"))["uri"] == uri
+
+
+def test_what_is_shown_is_nothing_that_a_terminal_obeys() -> None:
+    """Names with escape sequences in them are shown without."""
+    console, out = _console()
+    with RefusalLog(None) as refused:
+        refused.add(Refusal("\x1b[2J\x9b31m.png", "broken\r\x07"))
+    refused.show(console)
+    assert not {"\x1b", "\x9b", "\x07", "\r"} & set(out.getvalue())
+    assert "[2J" in out.getvalue()
 
 
 def test_without_a_terminal_progress_is_lines() -> None:
