@@ -95,10 +95,6 @@ class Intake:
         self._check_scope(row)
         try:
             check_id(row.id)
-            taken_by = self._spool.claim(row)
-            if taken_by is not None:
-                return row.refused(f"the id {row.id!r} is taken" + (f" by line {taken_by}" if taken_by else ""))
-            self.schema.admit(row.attributes)
         except SightlineError as exc:
             return row.refused(str(exc))
         return row
@@ -128,11 +124,28 @@ class Intake:
                 self._refuse(picture.row.refused(f"the encoder refused it: {vector}"))
             elif not abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE:  # NaN is none either
                 self._refuse(picture.row.refused("the encoder's vector is not of unit length"))
+            elif refusal := self._settle(picture.row):
+                self._refuse(refusal)
             else:
                 kept.append((shard_of(picture.row.id, self._shards), _encoded(picture, vector)))
         self._spool.add(kept)
         self.images += len(kept)
         self._progress.advance(len(kept))
+
+    def _settle(self, row: Row) -> Refusal | None:
+        """Takes the row's id and admits its attributes, now that its picture is known to be good.
+
+        No earlier: a row that is left out neither keeps its id from others nor settles a type.
+        """
+        taken_by = self._spool.claim(row)
+        if taken_by is not None:
+            return row.refused(f"the id {row.id!r} is taken" + (f" by line {taken_by}" if taken_by else ""))
+        try:
+            self.schema.admit(row.attributes)
+        except SightlineError as exc:
+            self._spool.release(row)
+            return row.refused(str(exc))
+        return None
 
     def _refuse(self, refusal: Refusal) -> None:
         self._refuse_to(refusal)

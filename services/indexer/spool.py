@@ -51,6 +51,10 @@ class Spool:
         line: int = self._db.execute("SELECT line FROM claims WHERE id = ?", (row.id,)).fetchone()[0]
         return line
 
+    def release(self, row: Row) -> None:
+        """Gives back the id that a row has claimed."""
+        self._db.execute("DELETE FROM claims WHERE id = ?", (row.id,))
+
     def add(self, images: Sequence[tuple[int, Encoded]]) -> None:
         """Keeps images, each with the number of its shard."""
         self._db.execute("BEGIN")

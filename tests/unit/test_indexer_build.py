@@ -207,6 +207,19 @@ def test_bad_rows_are_left_out_by_line(bench: Bench, photos: Path) -> None:
     assert "512 bytes" in reasons[7]
 
 
+def test_a_row_that_is_left_out_stands_in_nobodys_way(bench: Bench, photos: Path) -> None:
+    """Neither the id nor the types of a row whose picture is broken, or that is refused itself, bind later rows."""
+    file = write_lines(
+        photos,
+        {"id": "a", "uri": "missing.png", "attributes": {"n": "one"}},
+        {"id": "b", "uri": "0.png", "attributes": {"n": 1}},
+        {"id": "a", "uri": "3.png", "attributes": {"n": "two"}},
+        {"id": "a", "uri": "6.png", "attributes": {"n": 2}},
+    )
+    assert documents(bench.store, bench.build(file)).keys() == {"a", "b"}
+    assert [refusal.line for refusal in bench.refused] == [1, 3]
+
+
 def test_an_attribute_of_broken_pictures_alone_is_none(bench: Bench, photos: Path) -> None:
     """The schema lists what indexed images have, and counts those."""
     file = write_lines(photos, {"uri": "0.png"}, {"uri": "gone.png", "attributes": {"ghost": 1}})
