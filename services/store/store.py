@@ -169,11 +169,16 @@ def _parse_pointer(name: str, data: bytes | None) -> Pointer | None:
     try:
         record = json.loads(data)
         pointer = Pointer(record["generation"], record.get("previous", 0))
-        if type(pointer.generation) is int and type(pointer.previous) is int and pointer.generation > 0:
+        if _is_number(pointer.generation, least=1) and _is_number(pointer.previous, least=0):
             return pointer
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise FailedPrecondition(f"{name} cannot be read: {data[:80]!r}", reason="BAD_POINTER")
+
+
+def _is_number(value: object, *, least: int) -> bool:
+    """Whether it is a generation's number, one that a message can carry."""
+    return type(value) is int and least <= value < 1 << 63
 
 
 def _dump(record: dict[str, int]) -> bytes:

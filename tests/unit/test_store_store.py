@@ -175,7 +175,10 @@ def test_a_manifest_that_was_copied_from_elsewhere_is_refused(tmp_path: Path) ->
         store.manifest("photos", 1)
 
 
-@pytest.mark.parametrize("data", ["", "7", "{}", '{"generation": "7"}', '{"generation": 0}', '{"generation": true}'])
+BAD_NUMBERS = ['"7"', "0", "-1", "true", "1.0", str(1 << 63), '1, "previous": -5', f'1, "previous": {1 << 63}']
+
+
+@pytest.mark.parametrize("data", ["", "7", "{}", *(f'{{"generation": {numbers}}}' for numbers in BAD_NUMBERS)])
 def test_an_unreadable_pointer_is_said_to_be(tmp_path: Path, data: str) -> None:
     """A pointer that is not understood is an error, not a collection without generations."""
     (tmp_path / "emoji").mkdir()
