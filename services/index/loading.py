@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
+import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from services.index.generation import LoadedGeneration
 from services.index.segment import Segment, required_files
 from services.store import Manifest, Shard, Store, verify
 from sightline.errors import FailedPrecondition, SightlineError
+
+ABANDONED_SECONDS = 3600.0
+"""A copy that has not grown for so long is nobody's any more."""
 
 
 def load(
@@ -77,10 +81,13 @@ class Cache:
                 return _verified(final, shard)
             except FailedPrecondition:
                 shutil.rmtree(final, ignore_errors=True)
-        # A copy that is cut off is never taken for a whole one: it gets its name last.
-        partial = final.with_name(f"{final.name}.{os.getpid()}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        for left in (copy for copy in final.parent.glob("*.tmp") if not _is_growing(copy)):
+            shutil.rmtree(left, ignore_errors=True)
+        # A copy that is cut off is never taken for a whole one: it gets its name last. Until then its name is like no
+        # other, also of a process with the same id in another container.
+        partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{final.name}.", suffix=".tmp"))
+        partial.chmod(0o755)
         try:
             for file in shard.files:
                 store.fetch(manifest.collection, manifest.generation, shard.index, file, partial / file.name)
@@ -95,13 +102,26 @@ class Cache:
         return final
 
     def prune(self, collection: str, keep: Collection[int]) -> None:
-        """Removes the copies of all other generations of a collection. What is still mapped stays readable."""
+        """Removes the copies of all other generations of a collection, unless a process is making one at the moment.
+
+        What is still mapped stays readable.
+        """
+        kept = {f"{generation:08d}" for generation in keep}
         for folder in self._at(collection, 0).parent.glob("*"):
-            if folder.name not in {f"{generation:08d}" for generation in keep}:
+            if folder.name not in kept and not any(map(_is_growing, folder.glob("*.tmp"))):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _at(self, collection: str, generation: int) -> Path:
         return self._folder / collection / f"{generation:08d}"
+
+
+def _is_growing(partial: Path) -> bool:
+    """Whether a copy that has no name yet may still be somebody's."""
+    try:
+        changed = max(path.stat().st_mtime for path in (partial, *partial.iterdir()))
+    except OSError:  # it has just got its name, or been removed
+        return True
+    return time.time() - changed < ABANDONED_SECONDS
 
 
 def _verified(folder: Path, shard: Shard) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from services.index import Cache, LoadedGeneration, load
+from services.index.loading import ABANDONED_SECONDS
 from services.store import File, Manifest, Model, Shard, Store
 from services.store.transfer import checksum
 from sightline.errors import FailedPrecondition
@@ -127,6 +130,27 @@ def test_a_copy_that_is_refused_leaves_nothing_behind(far: Store, tmp_path: Path
     with pytest.raises(FailedPrecondition, match=r"vectors\.f32 has another checksum"):
         load(far, manifest, [0], cache=Cache(tmp_path))
     assert not list(tmp_path.rglob("*.*"))
+
+
+def test_processes_that_share_a_cache_leave_each_other_alone(far: Store, tmp_path: Path) -> None:
+    """What another process is copying survives a copy of the same shard and pruning; what was left goes."""
+    manifest = write(far, "c", CORPUS)
+    home = tmp_path / "c" / "00000001"
+    theirs, left = (home / name for name in (f"shard-0000.{os.getpid()}.tmp", "shard-0000.left.tmp"))
+    for folder in (theirs, left):
+        folder.mkdir(parents=True)
+        (folder / "vectors.f32").write_bytes(b"half")
+    long_ago = time.time() - 2 * ABANDONED_SECONDS
+    for path in (left / "vectors.f32", left):
+        os.utime(path, (long_ago, long_ago))
+    cache = Cache(tmp_path)
+    load(far, manifest, [0], cache=cache)
+    cache.prune("c", {2})
+    assert sorted(path.name for path in home.iterdir()) == ["shard-0000", theirs.name]
+    os.utime(theirs / "vectors.f32", (long_ago, long_ago))
+    os.utime(theirs, (long_ago, long_ago))
+    cache.prune("c", {2})
+    assert not home.exists()
 
 
 def test_a_far_store_needs_a_cache(far: Store) -> None:
