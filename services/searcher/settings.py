@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -17,8 +16,8 @@ class SearcherSettings(Settings):
     group: int = Field(0, ge=0, description="This searcher's group: it serves the shards s with s mod groups = group.")
     groups: int = Field(1, ge=1, le=4096, description="How many groups there are.", validate_default=True)
     cache_dir: Path = Field(
-        Path(tempfile.gettempdir()) / "sightline-searcher",
-        description="Where shards are copied to from a store that is not a local disk.",
+        Path("/var/cache/sightline"),
+        description="Where shards are copied to from a store that is not a local disk; must be writable.",
     )
     store_timeout_seconds: float = Field(30.0, gt=0, le=600, description="How long the store may stay silent.")
     poll_seconds: float = Field(1.0, ge=0.05, le=60, description="How often to look for other generations.")

@@ -31,6 +31,11 @@ def test_a_group_alone_needs_its_groups() -> None:
         SearcherSettings(store="/tmp", group=1)
 
 
+def test_the_cache_is_no_folder_that_others_can_make_first() -> None:
+    """Copies go to a folder of the system's own unless said otherwise, whatever TMPDIR is."""
+    assert SearcherSettings(store="/tmp").cache_dir == Path("/var/cache/sightline")
+
+
 async def test_a_searcher_is_built_from_settings_alone(tmp_path: Path) -> None:
     """Given a store, the searcher loads what is published there and nothing of other groups."""
     store = Store(str(tmp_path))
