@@ -15,13 +15,14 @@ from sightline.client import Client
 from sightline.errors import SightlineError
 from sightline.queries import QueryLike, RequestLike, SearchOptions
 from sightline.results import Answer, Collection, SearchResult, StoredImage
-from sightline.surface import SearchClient
+from sightline.surface import WINDOW, SearchClient
 
 _T = TypeVar("_T")
 
 
 class SyncClient:
-    """Wraps a client, or makes one for an address; its methods take and return the same. Safe to share by threads.
+    """Wraps a client, or makes one for an address; its methods take and return the same, but that
+    a stream is iterated with `search_stream` alone. Safe to share by threads.
 
     ::
 
@@ -62,45 +63,73 @@ class SyncClient:
         return self._run(self._client.search(query, timeout=timeout, request_id=request_id, **options))
 
     def search_batch(
-        self, requests: Iterable[RequestLike], *, timeout: float | None = None
+        self, requests: Iterable[RequestLike], *, timeout: float | None = None, request_id: str | None = None
     ) -> list[SearchResult | SightlineError]:
         """As `Client.search_batch`."""
-        return self._run(self._client.search_batch(requests, timeout=timeout))
+        return self._run(self._client.search_batch(requests, timeout=timeout, request_id=request_id))
 
-    def search_stream(self, questions: Iterable[RequestLike], *, timeout: float | None = None) -> Iterator[Answer]:
+    def search_stream(
+        self, questions: Iterable[RequestLike], *, window: int = WINDOW, timeout: float | None = None
+    ) -> Iterator[Answer]:
         """As `Client.search_stream`."""
-        answers = self._client.search_stream(questions, timeout=timeout)
+        answers = self._client.search_stream(questions, window=window, timeout=timeout)
         try:
             while answer := self._run(_next(answers)):
                 yield answer
         finally:
             self._run(answers.aclose())
 
-    def get(self, id: str, *, collection: str = "", thumbnail: bool = False) -> StoredImage:
+    def get(
+        self,
+        id: str,
+        *,
+        collection: str = "",
+        thumbnail: bool = False,
+        fields: Sequence[str] | None = None,
+        generation: int = 0,
+        timeout: float | None = None,
+    ) -> StoredImage:
         """As `Client.get`."""
-        return self._run(self._client.get(id, collection=collection, thumbnail=thumbnail))
+        return self._run(
+            self._client.get(
+                id, collection=collection, thumbnail=thumbnail, fields=fields, generation=generation, timeout=timeout
+            )
+        )
 
     def get_many(
-        self, ids: Sequence[str], *, collection: str = "", thumbnails: bool = False
+        self,
+        ids: Sequence[str],
+        *,
+        collection: str = "",
+        thumbnails: bool = False,
+        fields: Sequence[str] | None = None,
+        generation: int = 0,
+        timeout: float | None = None,
     ) -> list[StoredImage | SightlineError]:
         """As `Client.get_many`."""
-        return self._run(self._client.get_many(ids, collection=collection, thumbnails=thumbnails))
+        return self._run(
+            self._client.get_many(
+                ids, collection=collection, thumbnails=thumbnails, fields=fields, generation=generation, timeout=timeout
+            )
+        )
 
-    def collections(self) -> list[Collection]:
+    def collections(self, *, timeout: float | None = None) -> list[Collection]:
         """As `Client.collections`."""
-        return self._run(self._client.collections())
+        return self._run(self._client.collections(timeout=timeout))
 
-    def collection(self, name: str = "") -> Collection:
+    def collection(self, name: str = "", *, timeout: float | None = None) -> Collection:
         """As `Client.collection`."""
-        return self._run(self._client.collection(name))
+        return self._run(self._client.collection(name, timeout=timeout))
 
-    def embed(self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = ()) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = (), *, timeout: float | None = None
+    ) -> NDArray[np.float32]:
         """As `Client.embed`."""
-        return self._run(self._client.embed(texts, images))
+        return self._run(self._client.embed(texts, images, timeout=timeout))
 
-    def serving(self) -> bool:
+    def serving(self, *, timeout: float | None = None) -> bool:
         """As `Client.serving`."""
-        return self._run(self._client.serving())
+        return self._run(self._client.serving(timeout=timeout))
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

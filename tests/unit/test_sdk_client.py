@@ -7,6 +7,8 @@ import pickle
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from inspect import signature
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
@@ -20,6 +22,7 @@ from sightline import (
     InternalError,
     InvalidArgument,
     NotFound,
+    SearchClient,
     SyncClient,
     Unavailable,
 )
@@ -169,6 +172,40 @@ async def test_code_that_is_not_asynchronous_has_the_same_client(address: str) -
 
     await asyncio.to_thread(use, SyncClient(address))
     await asyncio.to_thread(use, SyncClient(FakeClient(IMAGES)))
+
+
+@pytest.mark.parametrize(
+    "method", ["search_batch", "search_stream", "get", "get_many", "collections", "collection", "embed", "serving"]
+)
+def test_the_synchronous_methods_take_the_same(method: str) -> None:
+    """Each method of SyncClient has the parameters of its namesake, with the same defaults."""
+
+    def taken(kind: type) -> list[tuple[str, object, object]]:
+        return [(one.name, one.kind, one.default) for one in signature(getattr(kind, method)).parameters.values()]
+
+    assert taken(SyncClient) == taken(SearchClient)
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "options"),
+    [
+        ("search_batch", (["apple"],), {"timeout": 2.0, "request_id": "r"}),
+        ("get", ("pear",), {"collection": "c", "thumbnail": True, "fields": ["id"], "generation": 2, "timeout": 2.0}),
+        ("get_many", ([],), {"collection": "c", "thumbnails": True, "fields": ["id"], "generation": 2, "timeout": 2.0}),
+        ("collections", (), {"timeout": 2.0}),
+        ("collection", ("c",), {"timeout": 2.0}),
+        ("embed", (["words"], [b"picture"]), {"timeout": 2.0}),
+        ("serving", (), {"timeout": 2.0}),
+    ],
+)
+def test_what_the_synchronous_methods_take_is_passed_on(
+    method: str, given: tuple[object, ...], options: dict[str, object]
+) -> None:
+    """Whatever SyncClient is told, the client that it wraps is told."""
+    client = AsyncMock(spec=SearchClient)
+    with SyncClient(client) as wrapping:
+        assert getattr(wrapping, method)(*given, **options) is getattr(client, method).return_value
+    getattr(client, method).assert_awaited_once_with(*given, **options)
 
 
 async def test_a_stream_that_is_left_early_is_closed(address: str) -> None:
