@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -191,3 +192,7 @@ class Client(SearchClient):
             raise error_of(error, self._address) from error
         except grpc.aio.UsageError as error:
             raise Unavailable("the client is closed", reason="CLIENT_CLOSED") from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            raise Unavailable("the client was closed under the call", reason="CLIENT_CLOSED") from error

@@ -47,7 +47,8 @@ class Gateway:
         self._encoders = Pool(addresses(settings.encoders), encoder, name="encoder", **probes)
         self._searchers = Pool(addresses(settings.searchers), searcher, name="searcher", **probes)
         # Whoever moved CURRENT saw every group serve it: what the searchers said before that is out of date.
-        self._catalog = Catalog(Store(settings.store), settings.poll_seconds, self._searchers.probe)
+        store = Store(settings.store, timeout=settings.store_timeout_seconds)
+        self._catalog = Catalog(store, settings.poll_seconds, before_change=self._searchers.probe)
         self._cache = TwoLevels(LocalCache(settings.cache_bytes), _redis(settings))
         self._settings = settings
         self.ending = asyncio.Event()

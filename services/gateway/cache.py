@@ -10,6 +10,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -17,7 +18,6 @@ from prometheus_client import Counter
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from services.gateway.answers import Source
 from services.runtime.batcher import Batcher
@@ -30,6 +30,8 @@ lookups_total = Counter("sightline_cache_lookups_total", "Lookups by the level t
 redis_failures_total = Counter("sightline_cache_redis_failures_total", "Calls to Redis that failed or were too slow.")
 
 PREFIX = b"sightline:"
+MAX_BODY = 1024 * 1024
+"""Bytes of an answer that is worth keeping in Redis, and of one batch of writes: what is sent well in time."""
 
 
 class LocalCache:
@@ -48,7 +50,9 @@ class LocalCache:
         return body
 
     def put(self, key: bytes, body: bytes) -> None:
-        """Remembers the answer, and forgets the ones that were used least recently."""
+        """Remembers the answer, unless it is too large, and forgets the ones that were used least recently."""
+        if len(body) > self._max_bytes:
+            return
         self._bytes += len(body) - len(self._bodies.pop(key, b""))
         self._bodies[key] = body
         while self._bytes > self._max_bytes:
@@ -79,7 +83,13 @@ class RedisCache:
             self._mget, name="cache", capacity=4096, max_weight=256, observer=QueueMetrics("cache_read")
         )
         self._writes = Batcher(
-            self._mset, name="cache", capacity=4096, max_weight=256, observer=QueueMetrics("cache_write")
+            self._mset,
+            name="cache",
+            capacity=4096,
+            max_weight=MAX_BODY,
+            max_queued=16 * MAX_BODY,
+            weigh=lambda entry: len(entry[1]),
+            observer=QueueMetrics("cache_write"),
         )
         self._writing: set[asyncio.Task[None]] = set()
 
@@ -93,8 +103,8 @@ class RedisCache:
             return None
 
     def put(self, key: bytes, body: bytes) -> None:
-        """Sends the answer to Redis; nobody waits for that."""
-        if asyncio.get_running_loop().time() >= self._closed_until:
+        """Sends the answer to Redis, unless it is too large for that; nobody waits for it."""
+        if len(body) <= MAX_BODY and asyncio.get_running_loop().time() >= self._closed_until:
             task = asyncio.create_task(self._write(key, body))
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
@@ -111,13 +121,15 @@ class RedisCache:
 
     async def _mget(self, keys: Sequence[bytes]) -> Sequence[bytes | Exception | None]:
         found = await self._guard(self._redis.mget([PREFIX + key for key in keys]))
-        return [_opened(value) for value in found] if found is not None else [None] * len(keys)
+        if found is None:
+            return [None] * len(keys)
+        return [_opened(key, value) for key, value in zip(keys, found, strict=True)]
 
     async def _mset(self, entries: Sequence[tuple[bytes, bytes]]) -> Sequence[Exception | None]:
         pipeline = self._redis.pipeline(transaction=False)
         for key, body in entries:
             # Spread, so that what was written together does not end together.
-            pipeline.set(PREFIX + key, _sealed(body), px=int(self._ttl * 1000 * random.uniform(0.9, 1.1)))
+            pipeline.set(PREFIX + key, _sealed(key, body), px=int(self._ttl * 1000 * random.uniform(0.9, 1.1)))
         await self._guard(pipeline.execute())
         return [None] * len(entries)
 
@@ -125,7 +137,7 @@ class RedisCache:
         try:
             async with asyncio.timeout(self._timeout):
                 found = await call
-        except (RedisError, OSError, TimeoutError) as error:
+        except Exception as error:  # a cache never fails a query, whatever its client may raise
             await self._failed(error)
             return None
         self._failures = 0
@@ -134,7 +146,8 @@ class RedisCache:
     async def _failed(self, error: Exception) -> None:
         redis_failures_total.inc()
         # A Redis that was restarted knows none of the connections that idle here: each would be one more failure.
-        await self._redis.connection_pool.disconnect(inuse_connections=False)
+        with suppress(Exception):
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
         self._failures += 1
         if self._failures >= self.FAILURES:
             log.warning("Redis is left alone for %g s: %s", self._pause, error or type(error).__name__)
@@ -142,13 +155,13 @@ class RedisCache:
             self._failures = self.FAILURES - 1  # one more failure after the pause is enough
 
 
-def _sealed(body: bytes) -> bytes:
-    return blake2b(body, digest_size=8).digest() + body
+def _sealed(key: bytes, body: bytes) -> bytes:
+    return blake2b(body, digest_size=8, key=key).digest() + body
 
 
-def _opened(value: bytes | None) -> bytes | None:
-    """Returns the body; None where there is none or it is not what was written."""
-    return value[8:] if value and _sealed(value[8:]) == value else None
+def _opened(key: bytes, value: bytes | None) -> bytes | None:
+    """Returns the body; None where there is none, or it is not what was written under this key."""
+    return value[8:] if value and _sealed(key, value[8:]) == value else None
 
 
 class TwoLevels:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from services.gateway.single_flight import SingleFlight
 from services.store import Manifest, Pointer, Pointers
 from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError
 
@@ -44,7 +46,9 @@ class Catalog:
         self._store, self._interval, self._before_change = store, interval, before_change
         self._current: dict[str, Pointer] = {}
         self._manifests: dict[tuple[str, int], Manifest] = {}
-        self._looking = asyncio.Lock()
+        self._looks: SingleFlight[None, None] = SingleFlight()
+        self._reads: SingleFlight[tuple[str, int], Manifest] = SingleFlight()
+        self._absent: dict[tuple[str, int], SightlineError] = {}  # since the last look
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -57,17 +61,9 @@ class Catalog:
         if self._polling:
             self._polling.cancel()
 
-    async def refresh(self) -> None:
-        """Looks at the store now."""
-        async with self._looking:
-            try:
-                current = await asyncio.to_thread(self._look)
-            except SightlineError as error:
-                log.warning("cannot read the store, so nothing changes: %s", error)
-                return
-            if current != self._current:
-                await self._before_change()
-            self._change(current)
+    async def refresh(self, deadline: float = math.inf) -> None:
+        """Looks at the store now, or waits for the look that is under way; DeadlineExceeded where that takes long."""
+        await self._looks.run(None, lambda _: self._refresh(), deadline)
 
     def current(self) -> list[tuple[Manifest, Pointer]]:
         """Returns all collections that have a current generation, by name."""
@@ -79,21 +75,42 @@ class Catalog:
         pointer = self._current[name]
         return self._manifests[name, pointer.generation], pointer
 
-    async def resolve(self, collection: str, generation: int) -> Manifest:
+    async def resolve(self, collection: str, generation: int, deadline: float = math.inf) -> Manifest:
         """Returns the manifest of a generation, of the current one where `generation` is 0.
 
         Raises:
             NotFound: no such collection or generation.
             InvalidArgument: no collection is named, and there are several.
             FailedPrecondition: nothing has been published.
+            DeadlineExceeded: the store takes longer than until `deadline`, in `loop.time()` seconds.
         """
         name = self._name(collection)
         generation = generation or self._current[name].generation
         if known := self._manifests.get((name, generation)):
             return known
-        manifest = await asyncio.to_thread(self._store.manifest, name, generation)
+        manifest, _ = await self._reads.run((name, generation), lambda _: self._read(name, generation), deadline)
+        return manifest
+
+    async def _read(self, name: str, generation: int) -> Manifest:
+        if absent := self._absent.get((name, generation)):
+            raise absent
+        try:
+            manifest = await asyncio.to_thread(self._store.manifest, name, generation)
+        except NotFound as error:
+            self._absent[name, generation] = error
+            raise
         self._manifests[name, generation] = manifest
         return manifest
+
+    async def _refresh(self) -> None:
+        try:
+            current = await asyncio.to_thread(self._look)
+        except SightlineError as error:
+            log.warning("cannot read the store, so nothing changes: %s", error)
+            return
+        if current != self._current:
+            await self._before_change()
+        self._change(current)
 
     def _name(self, collection: str) -> str:
         if collection in self._current:
@@ -129,6 +146,7 @@ class Catalog:
             if self._current.get(name) != pointer:
                 log.info("collection %s is at generation %d", name, pointer.generation)
         self._current = current
+        self._absent.clear()
         kept = {(name, one) for name, at in current.items() for one in (at.generation, at.previous)}
         self._manifests = {key: value for key, value in self._manifests.items() if key in kept}
 

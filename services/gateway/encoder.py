@@ -51,6 +51,7 @@ class EncoderReplica:
             name="encoder",
             capacity=capacity,
             max_weight=MAX_BATCH_BYTES,
+            max_queued=16 * MAX_BATCH_BYTES,
             lanes=lanes,
             weigh=lambda asked: len(asked.term.data) if isinstance(asked.term, Picture) else 0,
             observer=QueueMetrics("encode_images"),

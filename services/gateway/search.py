@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from services.gateway.answers import Answer, GroupHits, Hit, Reply, Source, Times
 from services.gateway.questions import Question, answer_key
@@ -14,19 +14,24 @@ from services.gateway.single_flight import SingleFlight
 from services.gateway.vectors import Vector, Vectors
 from services.runtime.ranking import merge
 from services.store import Manifest
-from sightline.errors import FailedPrecondition, SightlineError, Unavailable
+from sightline.errors import DeadlineExceeded, FailedPrecondition, SightlineError, Unavailable
+
+NOT_LOADED = "GENERATION_NOT_LOADED"
 
 INLINE_K = 32
 """Up to this many hits the documents ride along with each group's hits; for more, only the winners' are fetched."""
 
 
+T = TypeVar("T")
+
+
 class Collections(Protocol):
     """Knows the collections."""
 
-    async def resolve(self, collection: str, generation: int) -> Manifest:
+    async def resolve(self, collection: str, generation: int, deadline: float) -> Manifest:
         """Returns the manifest that answers: of the generation asked for, or of the current one where that is 0."""
 
-    async def refresh(self) -> None:
+    async def refresh(self, deadline: float) -> None:
         """Looks at the store now."""
 
 
@@ -54,9 +59,12 @@ class Cache(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Computed:
+    """`deadline` is that of the computation where it came too early for some shards, else None."""
+
     body: bytes
     times: Times
     shards_missing: int
+    deadline: float | None
 
 
 class Search:
@@ -92,18 +100,13 @@ class Search:
             Unavailable: no shard answered, or some did not where a partial answer was refused.
             DeadlineExceeded: the deadline passed.
         """
-        try:
+        if question.generation:
             return await self._answer(question, deadline)
-        except FailedPrecondition as error:
-            if error.reason != "GENERATION_NOT_LOADED" or question.generation:
-                raise
-            # What we took for the current generation is gone from every searcher: look again, once.
-            await self._collections.refresh()
-            return await self._answer(question, deadline)
+        return await currently(self._collections, lambda: self._answer(question, deadline), deadline)
 
     async def _answer(self, question: Question, deadline: float) -> Reply:
         began = time.perf_counter()
-        manifest = await self._collections.resolve(question.collection, question.generation)
+        manifest = await self._collections.resolve(question.collection, question.generation, deadline)
         key = answer_key(question, manifest.collection, manifest.generation, manifest.model.digest)
         found = await self._cache.get(key)
         looked = time.perf_counter() - began
@@ -115,6 +118,9 @@ class Search:
             return await self._compute(question, manifest, key, latest)
 
         done, joined = await self._flights.run(key, work, deadline)
+        if done.deadline is not None and done.deadline < deadline:
+            # It was cut short for someone who had less time than we have.
+            return await self._answer(question, deadline)
         if done.shards_missing and question.refuse_partial:
             missing = f"{done.shards_missing} of {len(manifest.shards)} shards did not answer"
             raise Unavailable(missing, reason="SHARDS_MISSING")
@@ -132,9 +138,10 @@ class Search:
         answered = _answered(groups)
         hits = _merged(answered, question)
         clock.append(time.perf_counter())
-        if wanted and not inline and hits:
-            found = await self._searchers.documents(manifest, [hit.row for hit in hits], deadline=deadline)
-            hits = [replace(hit, document=found.get(hit.row, b"")) for hit in hits]
+        # Many hits, or large documents, which do not ride along.
+        if wanted and (rows := [hit.row for hit in hits if not hit.document]):
+            found = await self._searchers.documents(manifest, rows, deadline=deadline)
+            hits = [replace(hit, document=hit.document or found.get(hit.row, b"")) for hit in hits]
         clock.append(time.perf_counter())
         answer = _assemble(answered, hits, manifest, lost=sum(not hit.document for hit in hits) if wanted else 0)
         body = self._write(answer, question.fields)
@@ -142,7 +149,28 @@ class Search:
             self._cache.put(key, body)
         encode, search, merging, fetch = (later - earlier for earlier, later in pairwise(clock))
         times = Times(encode=encode, search=search, merge=merging, fetch=fetch)
-        return _Computed(body, times, answer.shards_asked - answer.shards_answered)
+        late = any(isinstance(group, DeadlineExceeded) for group in groups)
+        return _Computed(body, times, answer.shards_asked - answer.shards_answered, deadline if late else None)
+
+
+async def currently(collections: Collections, ask: Callable[[], Awaitable[T]], deadline: float) -> T:
+    """Asks of the current generation; where no searcher has what we took for it, looks at the store and asks again.
+
+    Raises:
+        Unavailable: no searcher has what is current: they are loading.
+    """
+    try:
+        return await ask()
+    except FailedPrecondition as error:
+        if error.reason != NOT_LOADED:
+            raise
+    await collections.refresh(deadline)
+    try:
+        return await ask()
+    except FailedPrecondition as error:
+        if error.reason != NOT_LOADED:
+            raise
+        raise Unavailable(f"the searchers are loading: {error.message}", reason="WARMING_UP") from error
 
 
 def _answered(groups: Sequence[GroupHits | SightlineError]) -> list[GroupHits]:
@@ -159,7 +187,7 @@ def _merged(answered: Sequence[GroupHits], question: Question) -> list[Hit]:
         group = answered[which]
         score = float(group.scores[place])
         if question.min_score is not None and score < question.min_score:
-            break
+            continue
         document = group.documents[place] if group.documents else b""
         hits.append(Hit(group.ids[place], score, int(group.rows[place]), document))
     return hits

@@ -21,6 +21,9 @@ from services.store import Manifest, shard_of
 from sightline.errors import FailedPrecondition, NotFound, SightlineError, Unavailable
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
 
+FETCH_LANES = 16
+"""Fetches in flight to one searcher."""
+
 MARGIN = 0.05
 """Seconds before the caller's deadline at which the groups' time is over, so that a partial answer is still in time."""
 
@@ -28,6 +31,12 @@ MARGIN = 0.05
 @dataclass(frozen=True, slots=True)
 class _Asked:
     item: searcher_pb2.SearchItem
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Fetch:
+    request: searcher_pb2.FetchRequest
     deadline: float
 
 
@@ -43,6 +52,10 @@ class SearcherReplica:
         self._stub = searcher_pb2_grpc.SearcherServiceStub(channel)
         self.group, self.groups = -1, 0
         self.loaded: Mapping[str, frozenset[int]] = {}
+        # One at a time each; a queue, so that they fail together with the replica.
+        self._fetches: Batcher[_Fetch, Sequence[searcher_pb2.FetchedImage]] = Batcher(
+            self._send_fetch, name="searcher", capacity=capacity, max_weight=1, lanes=FETCH_LANES
+        )
         self._batcher: Batcher[_Asked, GroupHits] = Batcher(
             self._send,
             name="searcher",
@@ -62,6 +75,7 @@ class SearcherReplica:
     def fail(self, error: Exception) -> None:
         """Fails all that is in flight."""
         self._batcher.fail_all(error)
+        self._fetches.fail_all(error)
 
     def has(self, manifest: Manifest) -> bool:
         """Whether it has loaded the generation."""
@@ -73,8 +87,16 @@ class SearcherReplica:
 
     async def fetch(self, request: searcher_pb2.FetchRequest, deadline: float) -> Sequence[searcher_pb2.FetchedImage]:
         """Returns stored data of images."""
-        reply: searcher_pb2.FetchResponse = await call(self._stub.Fetch, request, deadline)
-        return reply.images
+        return await self._fetches.submit(_Fetch(request, deadline), deadline)
+
+    async def _send_fetch(
+        self, batch: Sequence[_Fetch]
+    ) -> Sequence[Sequence[searcher_pb2.FetchedImage] | SightlineError]:
+        try:
+            reply: searcher_pb2.FetchResponse = await call(self._stub.Fetch, batch[0].request, batch[0].deadline)
+        except SightlineError as error:
+            return [error]
+        return [reply.images]
 
     async def _send(self, batch: Sequence[_Asked]) -> Sequence[GroupHits | Exception]:
         now = asyncio.get_running_loop().time()
@@ -109,9 +131,10 @@ class SearcherGroups:
             vector=vector_to_bytes(vector),
             documents=documents,
         )
-        groups = self._groups(manifest)
-        limit = deadline - min(MARGIN, (deadline - asyncio.get_running_loop().time()) / 10)
-        asked = [self._group(manifest, group, groups, item, limit) for group in range(groups)]
+        groups, limit = self._groups(manifest), _with_margin(deadline)
+        # Groups beyond the number of shards hold none of them.
+        holding = range(min(groups, len(manifest.shards)))
+        asked = [self._group(manifest, group, groups, item, limit) for group in holding]
         return await asyncio.gather(*asked) if len(asked) > 1 else [await asked[0]]
 
     async def vector(self, manifest: Manifest, identifier: str, *, field: str, deadline: float) -> Vector:
@@ -134,8 +157,9 @@ class SearcherGroups:
             group: _fetch_request(manifest, rows=np.array(of, dtype="<u8").tobytes(), documents=True)
             for group, of in by_group.items()
         }
+        limit = _with_margin(deadline)
         answers = await asyncio.gather(
-            *(self._fetch(manifest, group, groups, request, deadline) for group, request in requests.items())
+            *(self._fetch(manifest, group, groups, request, limit) for group, request in requests.items())
         )
         return {
             row: image.document
@@ -181,6 +205,7 @@ class SearcherGroups:
                 lambda replica, limit: replica.search(item, limit),
                 deadline=deadline,
                 where=lambda one: one.group == group and one.groups == groups and one.has(manifest),
+                whom=f"searcher of group {group}",
             )
         except SightlineError as error:
             return error
@@ -193,6 +218,7 @@ class SearcherGroups:
                 lambda replica, limit: replica.fetch(request, limit),
                 deadline=deadline,
                 where=lambda one: one.group == group and one.groups == groups and one.has(manifest),
+                whom=f"searcher of group {group}",
             )
         except SightlineError as error:
             return error
@@ -208,6 +234,10 @@ class SearcherGroups:
             raise FailedPrecondition(message, reason="GENERATION_NOT_LOADED", field="generation")
         # While the number of groups changes both are there: ask those that are more.
         return max(set(groups), key=groups.count)
+
+
+def _with_margin(deadline: float) -> float:
+    return deadline - min(MARGIN, (deadline - asyncio.get_running_loop().time()) / 10)
 
 
 def _fetch_request(manifest: Manifest, **wanted: object) -> searcher_pb2.FetchRequest:

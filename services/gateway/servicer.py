@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ import grpc
 from services.gateway import requests, splice
 from services.gateway.catalog import Catalog
 from services.gateway.encoder import Encoders
-from services.gateway.search import Search
+from services.gateway.questions import MAX_TOP_K
+from services.gateway.search import Search, currently
 from services.gateway.searchers import SearcherGroups
 from services.gateway.streaming import Stream
 from services.runtime.logs import request_id
 from services.runtime.wire import error_to_message, vector_to_bytes
 from services.store import Manifest, Pointer, check_id
-from sightline.errors import InvalidArgument, NotFound, SightlineError, Unimplemented
+from sightline.errors import InternalError, InvalidArgument, NotFound, SightlineError, Unimplemented
 from sightline.internal.v1 import searcher_pb2
 from sightline.v1 import (
     collection_pb2,
@@ -30,7 +32,11 @@ from sightline.v1 import (
     search_pb2,
 )
 
+log = logging.getLogger("sightline.gateway")
+
 MAX_BATCH = 256
+MAX_BATCH_HITS = 65_536
+"""Hits that the questions of one batch may ask for together: what fits a message with room to spare."""
 MAX_IDS = 1000
 MAX_THUMBNAILS = 64
 
@@ -47,12 +53,11 @@ class Deadlines:
 
     def of(self, context: Context) -> float:
         """Returns the deadline of a call, in `loop.time()` seconds."""
-        remaining = context.time_remaining()
-        return self.after(self._default if remaining is None else remaining)
+        return self.after(context.time_remaining())
 
-    def after(self, seconds: float) -> float:
-        """Returns the deadline that many seconds from now; the default's where that is 0."""
-        return asyncio.get_running_loop().time() + (seconds or self._default)
+    def after(self, seconds: float | None) -> float:
+        """Returns the deadline that many seconds from now; by default where they are None."""
+        return asyncio.get_running_loop().time() + (self._default if seconds is None else seconds)
 
 
 class SearchServicer:
@@ -67,6 +72,7 @@ class SearchServicer:
 
     async def SearchBatch(self, request: search_pb2.SearchBatchRequest, context: Context) -> bytes:
         _between(len(request.requests), MAX_BATCH, "requests")
+        _between(sum(min(one.top_k, MAX_TOP_K) for one in request.requests) or 1, MAX_BATCH_HITS, "requests.top_k")
         deadline = self._deadlines.of(context)
         outcomes = await asyncio.gather(
             *(self._answer(one, deadline) for one in request.requests), return_exceptions=True
@@ -81,7 +87,7 @@ class SearchServicer:
             yield reply
 
     async def _streamed(self, request: search_pb2.SearchStreamRequest) -> bytes:
-        deadline = self._deadlines.after(request.timeout_ms / 1000)
+        deadline = self._deadlines.after(request.timeout_ms / 1000 if request.timeout_ms else None)
         try:
             if not 1 <= len(request.correlation_id.encode()) <= 128:
                 raise InvalidArgument("must be 1 to 128 bytes", field="correlation_id")
@@ -154,13 +160,16 @@ class ImageServicer(image_pb2_grpc.ImageServiceServicer):
         fields = requests.fields(request.fields.paths)
         for identifier in request.ids:
             check_id(identifier, field=field)
-        manifest = await self._catalog.resolve(request.collection, request.generation)
-        found = await self._searchers.fetch(
-            manifest, request.ids, documents=True, thumbnails=request.thumbnails, deadline=deadline
-        )
-        return [
-            _image(one, identifier, manifest, fields, field) for one, identifier in zip(found, request.ids, strict=True)
-        ]
+
+        async def ask() -> list[image_pb2.GetImageResponse | SightlineError]:
+            manifest = await self._catalog.resolve(request.collection, request.generation, deadline)
+            found = await self._searchers.fetch(
+                manifest, request.ids, documents=True, thumbnails=request.thumbnails, deadline=deadline
+            )
+            pairs = zip(found, request.ids, strict=True)
+            return [_image(one, identifier, manifest, fields, field) for one, identifier in pairs]
+
+        return await (ask() if request.generation else currently(self._catalog, ask, deadline))
 
 
 class CollectionServicer(collection_pb2_grpc.CollectionServiceServicer):
@@ -218,6 +227,8 @@ def _between(count: int, limit: int, field: str) -> None:
 def _outcome(one: bytes | BaseException) -> bytes | Exception:
     if isinstance(one, BaseException) and not isinstance(one, Exception):
         raise one  # cancellation is no answer
+    if isinstance(one, Exception) and (not isinstance(one, SightlineError) or isinstance(one, InternalError)):
+        log.error("an item failed", exc_info=one)
     return one
 
 

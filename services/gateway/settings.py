@@ -16,6 +16,7 @@ class GatewaySettings(Settings):
     redis_url: SecretStr | None = Field(None, description="Redis that the gateways share as a cache; none without it.")
 
     default_timeout_seconds: float = Field(5.0, gt=0, le=600, description="Deadline of calls that bring none.")
+    store_timeout_seconds: float = Field(30.0, gt=0, le=600, description="How long the store may stay silent.")
     poll_seconds: float = Field(1.0, gt=0, le=60, description="How often to look which generation is current.")
     probe_seconds: float = Field(1.0, gt=0, le=60, description="How often to ask each replica for a sign of life.")
     probe_timeout_seconds: float = Field(1.0, gt=0, le=60, description="How long it may take to give one.")

@@ -18,8 +18,8 @@ class Stream(Generic[Asked, Answered]):
 
     Args:
         answer: answers one question, with whatever became of it; never raises.
-        window: questions that are worked on at a time. When all are taken nothing more is read, which the caller feels
-            as back pressure.
+        window: questions that were read and whose answers have not been sent. When there are as many nothing more is
+            read, which the caller feels as back pressure.
         age: seconds after which the stream ends.
         ending: set when the process drains.
     """
@@ -38,6 +38,8 @@ class Stream(Generic[Asked, Answered]):
         try:
             while (answered := await self._done.get()) is not None:
                 yield answered
+                # Only now: a caller who does not read his answers must not have more of them made.
+                self._window.release()
             reading.result()
         finally:
             reading.cancel()
@@ -71,7 +73,4 @@ class Stream(Generic[Asked, Answered]):
             task.add_done_callback(self._working.discard)
 
     async def _work(self, one: Asked) -> None:
-        try:
-            self._done.put_nowait(await self._answer(one))
-        finally:
-            self._window.release()
+        self._done.put_nowait(await self._answer(one))

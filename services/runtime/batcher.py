@@ -53,6 +53,7 @@ class Batcher(Generic[Item, Result]):
         name: what errors call this queue.
         capacity: items that may queue; one more is refused at once.
         max_weight: the most that a batch may weigh. A heavier single item goes alone.
+        max_queued: the most that all that queues may weigh; without it only `capacity` bounds the queue.
         lanes: batches that may be away at the same time.
         weigh: an item's weight; 1 each unless given.
         observer: watches the queue.
@@ -65,12 +66,15 @@ class Batcher(Generic[Item, Result]):
         name: str,
         capacity: int,
         max_weight: int,
+        max_queued: int | None = None,
         lanes: int = 1,
         weigh: Callable[[Item], int] = _one,
         observer: Observer | None = None,
     ) -> None:
         self._run, self._name, self._weigh, self._observer = run, name, weigh, observer
         self._capacity, self._max_weight, self._lanes = capacity, max_weight, lanes
+        self._max_queued = max_queued
+        self._queued_weight = 0
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._away: dict[asyncio.Task[None], list[_Waiting[Item, Result]]] = {}
         self._scheduled = False
@@ -100,10 +104,14 @@ class Batcher(Generic[Item, Result]):
         if deadline is not None and deadline <= now:
             self._count_expired()
             raise DeadlineExceeded(f"the deadline passed before the {self._name} was reached")
-        if len(self._queue) >= self._capacity and not self._purge():
-            raise ResourceExhausted(f"the {self._name}'s queue is full ({self._capacity} items wait)")
-        waiting: _Waiting[Item, Result] = _Waiting(item, self._weigh(item), now, deadline, loop.create_future())
+        weight = self._weigh(item)
+        if not self._has_room(weight):
+            self._purge()
+            if not self._has_room(weight):
+                raise ResourceExhausted(f"the {self._name}'s queue is full ({len(self._queue)} items wait)")
+        waiting: _Waiting[Item, Result] = _Waiting(item, weight, now, deadline, loop.create_future())
         self._queue.append(waiting)
+        self._queued_weight += weight
         self._schedule(loop)
         timer = loop.call_at(deadline, self._expire, waiting) if deadline is not None else None
         try:
@@ -117,6 +125,7 @@ class Batcher(Generic[Item, Result]):
         for waiting in [*self._queue, *(one for batch in self._away.values() for one in batch)]:
             _fail(waiting, error)
         self._queue.clear()
+        self._queued_weight = 0
         for task in self._away:
             task.cancel()
 
@@ -153,20 +162,29 @@ class Batcher(Generic[Item, Result]):
         while self._queue:
             head = self._queue[0]
             if head.future.done() or (head.deadline is not None and head.deadline <= now):
-                self._expire(self._queue.popleft())
+                self._expire(self._pop())
                 continue
             if batch and weight + head.weight > self._max_weight:
                 break
-            batch.append(self._queue.popleft())
+            batch.append(self._pop())
             weight += head.weight
         if batch and self._observer:
             self._observer.left(len(batch), weight, now - batch[0].arrived)
         return batch
 
-    def _purge(self) -> bool:
-        """Forgets those in the queue whose callers have left; returns whether that made room."""
+    def _pop(self) -> _Waiting[Item, Result]:
+        head = self._queue.popleft()
+        self._queued_weight -= head.weight
+        return head
+
+    def _has_room(self, weight: int) -> bool:
+        heavy = self._max_queued is not None and self._queue and self._queued_weight + weight > self._max_queued
+        return len(self._queue) < self._capacity and not heavy
+
+    def _purge(self) -> None:
+        """Forgets those in the queue whose callers have left."""
         self._queue = deque(one for one in self._queue if not one.future.done())
-        return len(self._queue) < self._capacity
+        self._queued_weight = sum(one.weight for one in self._queue)
 
     def _count_expired(self) -> None:
         if self._observer:
@@ -180,6 +198,10 @@ class Batcher(Generic[Item, Result]):
     async def _answer(self, batch: list[_Waiting[Item, Result]]) -> None:
         try:
             _settle(batch, await self._call(batch))
+        except asyncio.CancelledError:
+            for waiting in batch:
+                _fail(waiting, Unavailable(f"the {self._name} gave the batch up"))
+            raise
         except Exception as error:
             if len(batch) == 1:
                 _fail(batch[0], error)

@@ -27,8 +27,13 @@ async def call(method: Any, request: Any, deadline: float | None) -> Any:
         return await method(request, timeout=timeout)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
-    except grpc.aio.UsageError as error:  # the channel was closed meanwhile
-        raise Unavailable(str(error)) from error
+    except grpc.aio.UsageError as error:
+        raise Unavailable("the connection was closed before the call") from error
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise
+        # Nobody cancelled us: the channel was closed under the call.
+        raise Unavailable("the connection was closed under the call") from error
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> SightlineError:

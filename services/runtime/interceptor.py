@@ -95,5 +95,7 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Exception,
     if not isinstance(error, SightlineError):
         log.error("%s failed", method, exc_info=error)
         error = InternalError("an internal error; the log has more under this request id")
+    elif isinstance(error, InternalError):
+        log.error("%s failed: %s", method, error)
     await context.abort(STATUS[error.code], str(error), (("grpc-status-details-bin", status_details(error)),))
     raise asyncio.CancelledError  # abort always raises; this tells the type checker

@@ -21,6 +21,9 @@ from sightline.errors import DeadlineExceeded, SightlineError, Unavailable
 
 log = logging.getLogger("sightline.pool")
 
+LEAVING_SECONDS = 30.0
+"""How long calls may go on to an address that has left its name."""
+
 MISSES = 2
 """Probes in a row that must go unanswered before a replica counts as silent."""
 
@@ -91,6 +94,8 @@ class Pool(Generic[B]):
         self._targets, self._connect, self._name = targets, connect, name
         self._interval, self._timeout = interval, timeout
         self._members: dict[str, Member[B]] = {}
+        self._addresses: dict[str, set[str]] = {}  # by target, as last resolved
+        self._leaving: set[asyncio.Task[None]] = set()
         self._resolving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -103,7 +108,8 @@ class Pool(Generic[B]):
         """Closes all channels."""
         if self._resolving:
             self._resolving.cancel()
-        await asyncio.gather(*(self._remove(member) for member in list(self._members.values())))
+        members, self._members = list(self._members.values()), {}
+        await asyncio.gather(*self._leaving, *(_close(member, self._timeout) for member in members))
 
     async def probe(self) -> None:
         """Asks every replica for a sign of life now, so that what is known of them is not older than this call."""
@@ -124,6 +130,7 @@ class Pool(Generic[B]):
         *,
         deadline: float,
         where: Callable[[B], bool] = lambda _: True,
+        whom: str = "",
     ) -> T:
         """Asks the least busy replica, and the next where it fails.
 
@@ -134,6 +141,7 @@ class Pool(Generic[B]):
             ask: asks a backend, with a deadline of its own in `loop.time()` seconds.
             deadline: of the whole call.
             where: which backends can answer.
+            whom: what an error calls them, where that is not just the name of the pool.
 
         Raises:
             Unavailable: none can, or all that could failed.
@@ -142,7 +150,7 @@ class Pool(Generic[B]):
         """
         loop = asyncio.get_running_loop()
         tried: set[Member[B]] = set()
-        last: SightlineError = Unavailable(f"no {self._name} is up", reason=f"NO_{self._name.upper()}")
+        last: SightlineError = Unavailable(f"no {whom or self._name} is up", reason=f"NO_{self._name.upper()}")
         while candidates := [m for m in self._members.values() if m.up and m not in tried and where(m.backend)]:
             member = min(candidates, key=lambda m: (m.outstanding, random.random()))
             now = loop.time()
@@ -169,22 +177,25 @@ class Pool(Generic[B]):
             await self._resolve()
 
     async def _resolve(self) -> None:
-        found: set[str] = set()
-        for target in self._targets:
-            host, _, port = target.rpartition(":")
-            try:
-                infos = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
-            except OSError as error:
-                log.warning("cannot resolve %s: %s", target, error)
-                # A name server that is gone must not take away replicas that are there.
-                return
-            found.update(
-                f"[{to[0]}]:{port}" if family == socket.AF_INET6 else f"{to[0]}:{port}" for family, *_, to in infos
-            )
+        await asyncio.gather(*(self._resolve_one(target) for target in self._targets))
+        found = set().union(*self._addresses.values())
         for address in found - self._members.keys():
             self._add(address)
         for address in self._members.keys() - found:
-            await self._remove(self._members[address])
+            self._remove(address)
+
+    async def _resolve_one(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        try:
+            infos = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+        except OSError as error:
+            # A name without an address, or a name server that is gone, must not take away replicas that are there:
+            # those that are not fail their probes anyway.
+            log.debug("cannot resolve %s: %s", target, error)
+            return
+        self._addresses[target] = {
+            f"[{to[0]}]:{port}" if family == socket.AF_INET6 else f"{to[0]}:{port}" for family, *_, to in infos
+        }
 
     def _add(self, address: str) -> None:
         channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
@@ -192,12 +203,11 @@ class Pool(Generic[B]):
         self._members[address] = member
         member.probing = asyncio.create_task(self._keep_probing(member))
 
-    async def _remove(self, member: Member[B]) -> None:
-        self._members.pop(member.address, None)
-        if member.probing:
-            member.probing.cancel()
+    def _remove(self, address: str) -> None:
         # Calls in flight may finish: an address leaves the name before its process leaves the network.
-        await member.channel.close(grace=self._timeout)
+        leaving = asyncio.create_task(_close(self._members.pop(address), LEAVING_SECONDS))
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
 
     async def _keep_probing(self, member: Member[B]) -> None:
         while True:
@@ -229,3 +239,9 @@ class Pool(Generic[B]):
             log.warning("%s %s is down: %s", self._name, member.address, error)
         member.up = False
         member.backend.fail(Unavailable(f"{self._name} {member.address} fell silent"))
+
+
+async def _close(member: Member[B], grace: float) -> None:
+    if member.probing:
+        member.probing.cancel()
+    await member.channel.close(grace=grace)

@@ -61,7 +61,11 @@ async def serve(
     configure(settings.log_level)
     stop = asyncio.Event()
     state = Health()
-    server = grpc.aio.server(interceptors=[Border()], options=server_options(settings))
+    server = grpc.aio.server(
+        interceptors=[Border()],
+        options=server_options(settings),
+        maximum_concurrent_rpcs=settings.max_concurrent_calls,
+    )
     register(server)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)

@@ -6,6 +6,7 @@ import sys
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SIGHTLINE_"
@@ -23,6 +24,7 @@ class Settings(BaseSettings):
         5.0, ge=0, le=300, description="On SIGTERM: how long to go on serving while names expire."
     )
     grace_seconds: float = Field(20.0, ge=0, le=600, description="Then: how long calls in flight may take to finish.")
+    max_concurrent_calls: int = Field(4096, ge=1, description="Calls at a time; one more is refused at once.")
     max_connection_age_seconds: float = Field(
         90.0, ge=1, le=86400, description="Connections end after this, so that callers find new replicas."
     )
@@ -38,8 +40,15 @@ def load(kind: type[S]) -> S:
     except ValidationError as error:
         for fault in error.errors():
             name = PREFIX + "_".join(str(part) for part in fault["loc"]).upper()
-            print(f"{name}: {fault['msg']} (got {fault.get('input')!r})", file=sys.stderr)
+            print(f"{name}: {fault['msg']}{_given(kind, fault)}", file=sys.stderr)
         sys.exit(2)
+
+
+def _given(kind: type[Settings], fault: ErrorDetails) -> str:
+    """Returns what was given, for the report, unless it was nothing or is a secret."""
+    declared = kind.model_fields.get(str(fault["loc"][0])) if fault["loc"] else None
+    secret = declared is None or "Secret" in str(declared.annotation)
+    return "" if secret or fault["type"] == "missing" else f" (got {fault['input']!r})"
 
 
 def addresses(listed: str) -> tuple[str, ...]:

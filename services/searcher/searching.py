@@ -18,6 +18,9 @@ from services.runtime.metrics import QueueMetrics
 from services.searcher.metrics import queries_total, search_seconds
 from services.searcher.ports import Generation, Hits
 
+MAX_DOCUMENTS = 256 * 1024
+"""Bytes of documents that ride along with the hits of one query; larger ones are fetched by whoever wants them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -99,6 +102,11 @@ def _search_one(queries: Sequence[Query]) -> list[Answer]:
     generation = queries[0].generation
     found = generation.search(np.stack([query.vector for query in queries]), [query.k for query in queries])
     return [
-        Answer(hits, generation.documents(hits.rows.tolist()) if query.documents else [])
+        Answer(hits, _riding(generation.documents(hits.rows.tolist())) if query.documents else [])
         for query, hits in zip(queries, found, strict=True)
     ]
+
+
+def _riding(documents: list[bytes]) -> list[bytes]:
+    """Returns the documents, or none where they are so large that those of a whole batch would not fit a message."""
+    return documents if sum(map(len, documents)) <= MAX_DOCUMENTS else []

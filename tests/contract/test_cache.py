@@ -83,6 +83,17 @@ async def test_garbage_in_redis_is_a_miss(redis_server: RedisServer, value: byte
     await cache.close()
 
 
+async def test_an_answer_of_another_key_is_a_miss(redis_server: RedisServer) -> None:
+    """A sound answer that lies under another key is a miss: it answers another question."""
+    client = redis.Redis.from_url(redis_server.url)
+    cache = shared(redis_server)
+    cache.put(KEY, b"body")
+    assert await eventually(TwoLevels(LocalCache(0), cache), KEY)
+    client.set(b"sightline:" + OTHER, client.get(b"sightline:" + KEY) or b"")
+    assert await cache.get(OTHER) is None
+    await cache.close()
+
+
 @pytest.mark.parametrize("harm", [RedisServer.kill, RedisServer.stop])
 async def test_redis_gone_or_hung_is_a_miss(
     harm: Callable[[RedisServer], None], fresh_redis: Callable[[], RedisServer]

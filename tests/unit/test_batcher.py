@@ -181,3 +181,19 @@ async def test_closing_answers_what_was_taken() -> None:
     run.gate.set()
     await closing
     assert [await first, await second] == [0, 2]
+
+
+async def test_what_queues_is_bounded_by_weight_too() -> None:
+    """A queue that may hold so much weight refuses what would exceed it, but never a single item."""
+    run = Runner()
+    batch: Batcher[int, int] = Batcher(
+        run, name="doubler", capacity=9, max_weight=1, max_queued=10, weigh=lambda item: item
+    )
+    first = await busy(run, batch)
+    heavy = asyncio.create_task(batch.submit(50))
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhausted):
+        await batch.submit(1)
+    run.gate.set()
+    assert [await first, await heavy] == [0, 100]
+    assert await batch.submit(7) == 14

@@ -101,7 +101,12 @@ class TestTexts:
 
     def test_xlm_roberta(self, tmp_path: Path) -> None:
         """A tower of XLM-R, which masks its padding, keeps it and answers as open_clip does."""
-        shape: dict[str, Any] = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        shape: dict[str, Any] = {
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        }
         XLMRobertaConfig(vocab_size=500, **shape).save_pretrained(tmp_path)
         text = {"hf_model_name": str(tmp_path), "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
         torch.manual_seed(0)

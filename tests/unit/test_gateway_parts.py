@@ -14,6 +14,7 @@ from services.gateway.answers import Answer, Hit, Reply, Source, Times
 from services.gateway.cache import LocalCache
 from services.gateway.catalog import Catalog
 from services.gateway.questions import Direction, Question, Stored, Text, WeightedTerm, answer_key, normalise
+from services.gateway.servicer import Deadlines
 from services.gateway.single_flight import SingleFlight
 from services.gateway.vectors import Vectors, unit
 from services.runtime.wire import vector_to_bytes
@@ -292,3 +293,13 @@ async def test_single_flight_passes_errors_to_all_and_starts_afresh_after() -> N
     with pytest.raises(NotFound):
         await flights.run("k", work, later)
     assert runs == 2
+
+
+def test_a_deadline_that_has_passed_is_no_fresh_one() -> None:
+    """A call whose deadline has passed gets no time; only one that brings no deadline gets the default."""
+
+    async def seconds(remaining: float | None) -> float:
+        return Deadlines(5.0).after(remaining) - asyncio.get_running_loop().time()
+
+    assert asyncio.run(seconds(0.0)) <= 0
+    assert asyncio.run(seconds(None)) > 4

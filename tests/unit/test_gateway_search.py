@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from services.gateway.answers import Answer, Reply, Source
+from services.gateway.answers import Answer, GroupHits, Reply, Source
 from services.gateway.questions import Question, WeightedTerm
 from services.gateway.questions import Stored as StoredImage
 from services.gateway.search import Search
@@ -185,3 +186,38 @@ async def test_a_generation_that_is_gone_is_looked_up_again_once() -> None:
     with pytest.raises(SightlineError) as caught:
         await gateway.ask(question(generation=1))
     assert caught.value.reason == "GENERATION_NOT_LOADED"
+
+
+async def test_a_generation_that_nobody_has_yet_is_unavailable_not_wrong() -> None:
+    """Where all searchers are still loading what is current, the caller is told to try again."""
+    gateway = Gateway(GoneThenThere())
+    with pytest.raises(Unavailable, match="loading"):
+        await gateway.ask(question())
+
+
+class SlowGroup(Searchers):
+    """Has a second group that answers only those who have a second."""
+
+    async def search(self, manifest, vector, k, *, documents, deadline):  # type: ignore[no-untyped-def]
+        left = deadline - asyncio.get_running_loop().time()
+        await asyncio.sleep(min(left * 0.9, 0.2))
+        return self.answers if left > 1 else [self.answers[0], DeadlineExceeded("too late")]
+
+
+async def test_a_first_caller_in_a_hurry_does_not_cut_the_answer_of_a_patient_one() -> None:
+    """A partial answer that was cut short for one caller is not given to another who has the time for a whole one."""
+    gateway = Gateway(SlowGroup(*two_groups().answers))
+    hasty = asyncio.create_task(gateway.ask(question(), seconds=0.1))
+    await asyncio.sleep(0.01)
+    patient = asyncio.create_task(gateway.ask(question(refuse_partial=True)))
+    assert (await hasty).body == b"a=doc:a|b=doc:b|e=doc:e"
+    assert (await patient).body == b"a=doc:a|c=doc:c|a2=doc:a2"
+
+
+async def test_large_documents_that_did_not_ride_along_are_fetched() -> None:
+    """Hits whose documents a group left out have them fetched, also below 33 hits."""
+    first, second = two_groups().answers
+    assert isinstance(second, GroupHits)
+    gateway = Gateway(Searchers(first, replace(second, documents=[])))
+    reply = await gateway.ask(question(k=2))
+    assert reply.body == b"a=doc:a|c=row:%d" % (1 << 32)

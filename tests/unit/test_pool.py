@@ -271,15 +271,18 @@ async def test_a_deadline_is_a_deadline(replicas: tuple[Replica, Replica], pool:
         await ask(pool, 0.3)
 
 
+NAME = "echo.test"
+
+
 class Names:
-    """A name server: one name, whose addresses change, and which can be gone."""
+    """A name server: one name, whose addresses change, and which can be gone; it knows no other name."""
 
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
         self.gone = False
 
     async def __call__(self, host: str, port: int, **_: object) -> list[Any]:
-        if self.gone:
+        if self.gone or host != NAME:
             raise socket.gaierror("no name server")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
 
@@ -295,7 +298,7 @@ async def named(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Names, s
         for replica in found:
             await replica.start()
             running.push_async_callback(replica.kill)
-        yield names, f"echo.test:{port}", found
+        yield names, f"{NAME}:{port}", found
 
 
 async def test_a_name_stands_for_all_its_addresses(named: tuple[Names, str, list[Replica]]) -> None:
@@ -319,3 +322,25 @@ async def test_a_name_server_that_is_gone_takes_nobody_away(named: tuple[Names, 
         names.gone = True
         await asyncio.sleep(4 * INTERVAL)
         assert await ask(pool) == "2"
+
+
+async def test_a_name_without_addresses_hides_no_other(named: tuple[Names, str, list[Replica]]) -> None:
+    """A target that does not resolve, as a service without ready replicas, keeps no other target from being asked."""
+    _, target, _ = named
+    async with pooled("nobody.test:1", target) as pool:
+        assert await ask(pool) == "2"
+
+
+async def test_a_question_outlives_the_replica_that_left(replicas: tuple[Replica, Replica]) -> None:
+    """Where a channel is closed under a question, the question is tried elsewhere, not cancelled."""
+    one, other = replicas
+    async with pooled(one.address, other.address) as pool:
+        one.answering.clear()
+        other.answering.clear()
+        asking = asyncio.ensure_future(ask(pool))
+        await until(lambda: one.asked + other.asked > 0)
+        busy, idle = (one, other) if one.asked else (other, one)
+        member = next(member for member in pool.members if member.address == busy.address)
+        idle.answering.set()
+        await member.channel.close(grace=0)
+        assert await asking == idle.name

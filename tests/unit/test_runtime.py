@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.gateway.settings import GatewaySettings
 from services.runtime.calls import from_rpc_error
 from services.runtime.health import Health, start_health_port
 from services.runtime.interceptor import Border
@@ -83,6 +84,18 @@ def test_one_report_names_every_bad_setting(
     assert ended.value.code == 2
     assert "SIGHTLINE_DRAIN_SECONDS" in said
     assert "SIGHTLINE_GRACE_SECONDS" in said
+
+
+def test_a_report_of_settings_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The report of bad settings never shows a secret, be it wrong itself or beside one that is missing."""
+    monkeypatch.setenv("SIGHTLINE_REDIS_URL", "redis://:hunter2@host:6379")
+    with pytest.raises(SystemExit):
+        load(GatewaySettings)
+    said = capsys.readouterr().err
+    assert "SIGHTLINE_STORE" in said
+    assert "hunter2" not in said
 
 
 def test_address_lists_forgive_spaces() -> None:

@@ -82,7 +82,7 @@ async def test_answers_come_as_they_are_done() -> None:
 
 
 async def test_no_more_is_read_than_is_worked_on() -> None:
-    """When all places are taken nothing is read, until one of them is free."""
+    """When all places are taken nothing is read, until an answer has been sent."""
     gates, caller = Gates(), Caller(range(10))
     answers = stream(gates, window=3).run(aiter(caller))
     first = asyncio.ensure_future(anext(answers))
@@ -90,7 +90,20 @@ async def test_no_more_is_read_than_is_worked_on() -> None:
     assert caller.read == 3
     gates.open[0].set()
     await first
+    second = asyncio.ensure_future(anext(answers))
     await settled()
+    assert caller.read == 4
+    second.cancel()
+    await settled()
+    await answers.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_caller_who_does_not_read_has_no_more_made_than_the_window() -> None:
+    """For a caller who takes no answers nothing is read beyond the window, however fast the answers are."""
+    caller = Caller(range(10_000))
+    answers = stream(doubled, window=4).run(aiter(caller))
+    await anext(answers)
+    await asyncio.sleep(0.02)
     assert caller.read == 4
     await answers.aclose()  # type: ignore[attr-defined]
 
