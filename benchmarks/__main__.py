@@ -1,10 +1,12 @@
 """Measures the bars.
 
-    python -m benchmarks            all, without those that have passed with exactly this code
+    python -m benchmarks            all, without those that have passed in this checkout, just as it is now
     python -m benchmarks NAME       one
 
 A bar is a module of this package with a function `bar()` that returns `{"passed": …, "figure": …, "figures": {…}}`:
 the verdict, the sentence that is printed last, and all numbers behind it.
+
+Results are the record, and stay with the code. What a run may skip is told by stamps, which no clone has.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "benchmarks" / "results"
+STAMPS = CHECKOUT / ".cache" / "prove"
 CODE = ("benchmarks", "models", "protos", "services", "sightline", "training")
 VERSIONS = ("faiss-cpu", "grpcio", "numpy", "open-clip-torch", "pillow", "protobuf", "torch")
 
@@ -48,18 +51,19 @@ def bars() -> list[str]:
 
 
 def passes(name: str) -> bool:
-    """Whether a bar passes: by its last result where that is of this very code, else in a process of its own."""
+    """Whether a bar passes: by its stamp where nothing has changed since, else measured in a process of its own."""
     print(f"\n== {name}", flush=True)
-    before = _last(name)
-    if before.get("passed") and before.get("code") == digest_of_code():
-        print(f"{before['figure']} (measured before, with the same code)")
+    stamp = _last_pass(name)
+    if stamp.get("of") == circumstances():
+        print(f"{stamp['figure']} (measured before, with the same code, on this machine)")
         return True
     return subprocess.run([sys.executable, "-m", "benchmarks", name], cwd=CHECKOUT, check=False).returncode == 0
 
 
 def prove(name: str) -> bool:
-    """Measures one bar, writes its result and prints its figure; returns whether it passed."""
-    code, began = digest_of_code(), time.monotonic()
+    """Measures one bar, writes its result and prints its figure; returns whether it passed, and stamps it if so."""
+    of, began = circumstances(), time.monotonic()
+    _stamp(name).unlink(missing_ok=True)
     outcome = importlib.import_module(f"benchmarks.{name.replace('-', '_')}").bar()
     result = {
         "bar": name,
@@ -67,15 +71,28 @@ def prove(name: str) -> bool:
         "figure": outcome["figure"],
         "figures": outcome["figures"],
         "seconds": round(time.monotonic() - began, 1),
-        "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.system()},
-        "versions": {"python": platform.python_version(), **dict(_versions())},
-        "code": code,
+        "machine": of["machine"],
+        "versions": of["versions"],
+        "code": of["code"],
     }
-    RESULTS.mkdir(exist_ok=True)
-    text = json.dumps(result, indent=2, ensure_ascii=False, default=float)
-    _file(name).write_text(text + "\n", encoding="utf-8")
+    _write(RESULTS / f"{name}.json", result)
+    if result["passed"]:
+        _write(_stamp(name), {"of": of, "figure": result["figure"]})
     print(f"{name}: {'passed' if result['passed'] else 'FAILED'}: {result['figure']}", flush=True)
     return bool(result["passed"])
+
+
+def circumstances() -> dict[str, Any]:
+    """Everything that must be the same for a bar not to be measured again: code, pins, versions and the machine."""
+    pins = CHECKOUT / "constraints.txt"
+    return {
+        "code": digest_of_code(),
+        "constraints": hashlib.sha256(pins.read_bytes()).hexdigest()[:16] if pins.exists() else "",
+        "versions": {"python": platform.python_version(), **dict(_versions())},
+        "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.system()},
+        # A checkout can be copied with its stamps.
+        "place": [platform.node(), str(CHECKOUT)],
+    }
 
 
 def digest_of_code() -> str:
@@ -89,15 +106,21 @@ def digest_of_code() -> str:
     return digest.hexdigest()[:16]
 
 
-def _last(name: str) -> dict[str, Any]:
+def _last_pass(name: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(_file(name).read_text(encoding="utf-8")))
+        return dict(json.loads(_stamp(name).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def _file(name: str) -> Path:
-    return RESULTS / f"{name}.json"
+def _stamp(name: str) -> Path:
+    return STAMPS / f"{name}.json"
+
+
+def _write(file: Path, what: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(what, indent=2, ensure_ascii=False, default=float)
+    file.write_text(text + "\n", encoding="utf-8")
 
 
 def _versions() -> Iterator[tuple[str, str]]:

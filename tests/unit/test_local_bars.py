@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import platform
+import shutil
+import subprocess
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +29,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.setattr(benchmarks, "CHECKOUT", tmp_path)
     monkeypatch.setattr(benchmarks, "RESULTS", tmp_path / "benchmarks" / "results")
+    monkeypatch.setattr(benchmarks, "STAMPS", tmp_path / ".cache" / "prove")
     return tmp_path
 
 
@@ -52,11 +60,74 @@ def test_results_do_not_change_the_code(checkout: Path) -> None:
     assert benchmarks.digest_of_code() != before
 
 
-def test_bar_that_passed_with_this_code_is_not_measured_again(
-    checkout: Path, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands of bars that are measured anew; each of these passes."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return commands
+
+
+@pytest.fixture
+def tried(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A bar `tried` that passes."""
+    module = types.ModuleType("benchmarks.tried")
+    module.__dict__["bar"] = lambda: {"passed": True, "figure": "1 of 1", "figures": {}}
+    monkeypatch.setitem(sys.modules, "benchmarks.tried", module)
+    return module
+
+
+def test_bar_that_passed_here_is_not_measured_again(
+    checkout: Path, tried: types.ModuleType, measured: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run over all bars goes on where the last one ended."""
-    result = {"passed": True, "figure": "1 of 1", "code": benchmarks.digest_of_code()}
-    (checkout / "benchmarks" / "results" / "done-already.json").write_text(json.dumps(result))
-    assert benchmarks.passes("done-already")
+    """A run over all bars goes on where the last one ended: what passed just like this is told, not measured."""
+    assert benchmarks.prove("tried")
+    capsys.readouterr()
+    assert benchmarks.passes("tried")
     assert "1 of 1" in capsys.readouterr().out
+    assert measured == []
+
+
+def test_fresh_clone_measures_anew(checkout: Path, tried: types.ModuleType, measured: list[list[str]]) -> None:
+    """Results that came with the code are a record, and spare nobody the measurement."""
+    assert benchmarks.prove("tried")
+    shutil.rmtree(checkout / ".cache")
+    assert json.loads((checkout / "benchmarks" / "results" / "tried.json").read_text())["passed"]
+    assert benchmarks.passes("tried")
+    assert len(measured) == 1
+
+
+@pytest.mark.parametrize("what", ["code", "pins", "python", "machine", "versions"])
+def test_bar_is_measured_again_after_a_change(
+    checkout: Path, tried: types.ModuleType, measured: list[list[str]], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Other code, pins, versions or another machine: a bar that passed before is measured again."""
+    assert benchmarks.prove("tried")
+    match what:
+        case "code":
+            (checkout / "services").mkdir()
+            (checkout / "services" / "new.py").write_text("")
+        case "pins":
+            (checkout / "constraints.txt").write_text("torch==3.0\n")
+        case "python":
+            monkeypatch.setattr(platform, "python_version", lambda: "3.99.0")
+        case "machine":
+            monkeypatch.setattr(platform, "node", lambda: "elsewhere")
+        case "versions":
+            monkeypatch.setattr(importlib.metadata, "version", lambda _: "99")
+    assert benchmarks.passes("tried")
+    assert len(measured) == 1
+
+
+def test_bar_that_fails_loses_its_stamp(checkout: Path, tried: types.ModuleType, measured: list[list[str]]) -> None:
+    """What passed once and then failed is measured again, though nothing has changed."""
+    assert benchmarks.prove("tried")
+    tried.__dict__["bar"] = lambda: {"passed": False, "figure": "0 of 1", "figures": {}}
+    assert not benchmarks.prove("tried")
+    assert benchmarks.passes("tried")
+    assert len(measured) == 1
