@@ -508,7 +508,9 @@ class SearchStreamRequest(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     correlation_id: _builtins.str
-    """The caller's own word for this question, given back with its answer; 1 to 128 bytes, not in use on this stream."""
+    """The caller's own word for this question, given back with its answer; 1 to 128 bytes. A word that is in use on the
+    stream is not refused: each question is answered by itself, and only the caller could tell them apart.
+    """
     timeout_ms: _builtins.int
     """Milliseconds from its arrival after which an answer is of no use; the server's default when 0."""
     @_builtins.property
