@@ -15,6 +15,9 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in EXTRA:
             raise
-        print(f"The command line needs {missing.name}: pip install 'sightline[cli]'", file=sys.stderr)
+        print(
+            f"The command line needs {missing.name}, which the extra brings; in a checkout: pip install '.[cli]'",
+            file=sys.stderr,
+        )
         sys.exit(2)
     app()

@@ -243,7 +243,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SystemExit) as exit:
         sightline.cli.main()
     assert exit.value.code == 2
-    assert "pip install 'sightline[cli]'" in written.getvalue()
+    assert "pip install '.[cli]'" in written.getvalue()
 
 
 def test_what_is_printed_is_nothing_that_a_terminal_obeys() -> None:
