@@ -34,7 +34,7 @@ def save_state(run_dir: Path, store: str, processes: Iterable[tuple[Spec, int]])
         for spec, pid in processes
     ]
     fresh = run_dir / f".{FILE}"
-    fresh.write_text(json.dumps({"pid": os.getpid(), "store": store, "processes": rows}, indent=2))
+    fresh.write_text(json.dumps({**_owner(os.getpid()), "store": store, "processes": rows}, indent=2))
     fresh.replace(run_dir / FILE)
 
 
@@ -66,7 +66,17 @@ def _read(run_dir: Path) -> dict[str, Any] | None:
         written: dict[str, Any] = json.loads((run_dir / FILE).read_text())
     except FileNotFoundError:
         return None
-    return written if _is_alive(written["pid"]) else None
+    pid = written["pid"]
+    return written if _is_alive(pid) and written.items() >= _owner(pid).items() else None
+
+
+def _owner(pid: int) -> dict[str, Any]:
+    """A process as nobody else will ever be: its id, and when it began, since ids are used again."""
+    try:
+        began = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19]
+    except OSError:  # a system without /proc
+        began = ""
+    return {"pid": pid, "began": began}
 
 
 def _health(role: str, health: str, pid: int) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from rich.console import Console
 from services.local import probes
 from services.local.cluster import ClusterError, LocalCluster
 from services.local.ports import HOST, PortError, check_free, free_ports, is_free
-from services.local.serving import table
+from services.local.serving import Watcher, table
 from services.local.state import read_state
 from services.local.topology import Spec, Topology, plan
 
@@ -172,6 +175,43 @@ def test_state_tells_what_runs(cluster: LocalCluster) -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table(cluster.run_dir))
     assert cluster.gateway in console.export_text()
+
+
+def test_what_a_cluster_wrote_that_is_gone_is_not_believed(cluster: LocalCluster) -> None:
+    """Where the owner is gone and another process has its id, no cluster runs."""
+    file = cluster.run_dir / "cluster.json"
+    written = json.loads(file.read_text())
+    file.write_text(json.dumps({**written, "began": "1"}))
+    assert read_state(cluster.run_dir) == []
+    file.write_text(json.dumps({**written, "pid": os.getppid()}))
+    assert read_state(cluster.run_dir) == []
+    file.write_text(json.dumps(written))
+    assert len(read_state(cluster.run_dir)) == 3
+
+
+def test_a_process_that_dies_at_once_is_started_ever_later(make: Make) -> None:
+    """The first time at once, then after pauses that double up to half a minute; one that stayed up, at once again."""
+    cluster = make(spec("encoder-0", "encoder", "raise SystemExit(3)"))
+    cluster.run_dir.mkdir()
+    process, now, starts = cluster.processes["encoder-0"], 1000.0, []
+    process.start()
+    shown = io.StringIO()
+    watcher = Watcher(cluster, Console(file=shown, width=200), restart=True)
+    for _ in range(10):
+        before = process.pid
+        assert process.wait(15)
+        while process.pid == before:
+            watcher.look(now)
+            now += 0.5 if process.pid == before else 0.0
+        starts.append(now)
+    assert [later - earlier for earlier, later in pairwise(starts)] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert "ended with 3. It is started again." in shown.getvalue()
+    assert "It is started again in 8 s." in shown.getvalue()
+    before = process.pid
+    assert process.wait(15)
+    watcher.look(now + 600)
+    assert process.pid != before
+    assert process.wait(15)
 
 
 def test_nothing_outlives_an_owner_that_is_killed(tmp_path: Path) -> None:
