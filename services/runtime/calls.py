@@ -10,6 +10,10 @@ import grpc
 from sightline._channel import sent_error
 from sightline.errors import SightlineError, Unavailable, error_for
 
+BROKEN = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.ABORTED)
+"""What gRPC itself calls the end of a call whose server stops or whose connection breaks: another replica may answer.
+Faults of a server of ours come with an error inside."""
+
 
 async def call(method: Any, request: Any, deadline: float | None) -> Any:
     """Calls a unary method.
@@ -38,4 +42,9 @@ async def call(method: Any, request: Any, deadline: float | None) -> Any:
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> SightlineError:
     """Returns the error that a failed call stands for."""
-    return sent_error(error) or error_for(error.code().value[0], error.details() or "")
+    if sent := sent_error(error):
+        return sent
+    code, details = error.code(), error.details() or "without a word"
+    if code in BROKEN:
+        return Unavailable(f"the call broke off ({code.name}): {details}", reason="CALL_BROKEN")
+    return error_for(code.value[0], details)

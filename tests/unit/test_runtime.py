@@ -25,7 +25,7 @@ from services.runtime.ranking import merge
 from services.runtime.server import serve
 from services.runtime.settings import Settings, addresses, load
 from services.runtime.wire import error_from_message, error_to_message, vector_from_bytes, vector_to_bytes
-from sightline.errors import InvalidArgument, NotFound, SightlineError
+from sightline.errors import InvalidArgument, NotFound, SightlineError, Unavailable
 from sightline.v1 import collection_pb2, collection_pb2_grpc
 
 LOOPBACK = "127.0.0.1:0"
@@ -181,6 +181,15 @@ async def test_errors_cross_the_border_whole(stub: collection_pb2_grpc.Collectio
     for _ in range(2):
         error = await failure(stub, "missing")
         assert (type(error), error.reason, error.field) == (NotFound, "NO_COLLECTION", "collection")
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL])
+def test_a_call_that_breaks_off_is_unavailable(status: grpc.StatusCode) -> None:
+    """A status that no server of ours has put an error into is gRPC's own, of a call whose server stopped or whose
+    connection broke: somebody else may answer."""
+    error = from_rpc_error(grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), "Stream removed"))
+    assert (type(error), error.reason) == (Unavailable, "CALL_BROKEN")
+    assert "Stream removed" in error.message
 
 
 async def test_faults_of_ours_keep_their_secrets(stub: collection_pb2_grpc.CollectionServiceAsyncStub) -> None:
