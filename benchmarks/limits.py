@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,7 +16,7 @@ import numpy as np
 from benchmarks.losses import AT_ONCE
 from benchmarks.proof import Proof
 from benchmarks.stage import Stage
-from benchmarks.stamped import COLLECTION
+from benchmarks.stamped import COLLECTION, Stamped
 from benchmarks.traffic import Unretried, ask
 from services.runtime.wire import error_from_message
 from sightline import Client, SearchRequest, SearchResult
@@ -28,7 +29,8 @@ WAITING = 8
 
 PATIENT, IMPATIENT = 30.0, 0.5
 _FULL = 1024  # items of one call, and as many as an encoder lets wait
-_LATE = 64
+# Two calls that fit the windows of a connection together: all of both has arrived when a process goes on.
+_BUSY, _LATE = 32, 16
 _SETTLE = 0.4
 
 
@@ -99,48 +101,36 @@ async def expired_on_the_way(stage: Stage, proof: Proof, narrow: Client) -> None
 
 async def expired_in_their_queues(stage: Stage, proof: Proof) -> None:
     """What expires in the queue of an encoder or a searcher is counted there as expired, and not computed."""
-    dimension = stage.corpus.model.dimension
-    vectors = np.random.default_rng(6).standard_normal((_FULL, dimension)).astype("<f4")
-    generation = stage.corpus.current()
-
-    def item(number: int, milliseconds: int) -> searcher_pb2.SearchItem:
-        return searcher_pb2.SearchItem(
-            collection=COLLECTION,
-            generation=generation,
-            k=1000,
-            vector=vectors[number].tobytes(),
-            documents=True,
-            remaining_ms=milliseconds,
-        )
-
-    async def search(stub: Any, count: int, milliseconds: int) -> list[SightlineError | None]:
-        reply = await stub.Search(searcher_pb2.SearchRequest(items=[item(one, milliseconds) for one in range(count)]))
-        return [error_from_message(one.error) if one.HasField("error") else None for one in reply.results]
-
     encoder, searcher = (stage.cluster.processes[name].spec.address for name in ("encoder-0", "searcher-0-0"))
-    async with (
-        grpc.aio.insecure_channel(encoder) as to_encoder,
-        grpc.aio.insecure_channel(searcher, options=[("grpc.max_receive_message_length", -1)]) as to_searcher,
-    ):
+    async with grpc.aio.insecure_channel(encoder) as to_encoder, grpc.aio.insecure_channel(searcher) as to_searcher:
         encoding: Any = encoder_pb2_grpc.EncoderServiceStub(to_encoder)
         searching: Any = searcher_pb2_grpc.SearcherServiceStub(to_searcher)
-        half = _FULL // 2
-        async with _counted(stage, proof, "encoder-0", computed=half, expired=_LATE):
-            first = asyncio.create_task(_encode(encoding, "busy", half))
-            await asyncio.sleep(0)
-            late = await _encode(encoding, "late", _LATE, milliseconds=1)
-            await first
-        proof.expect(
-            "expired in the encoder's queue: answers", _named(late), {"DeadlineExceeded DEADLINE_EXCEEDED": _LATE}
-        )
-        async with _counted(stage, proof, "searcher-0-0", computed=half, expired=_LATE):
-            first = asyncio.create_task(search(searching, half, 60_000))
-            await asyncio.sleep(0)
-            late = await search(searching, _LATE, 1)
-            await first
-        proof.expect(
-            "expired in the searcher's queue: answers", _named(late), {"DeadlineExceeded DEADLINE_EXCEEDED": _LATE}
-        )
+        await encoding.Describe(encoder_pb2.DescribeRequest())
+        await searching.Status(searcher_pb2.StatusRequest())
+        await _behind(stage, proof, "encoder-0", partial(_encode, encoding))
+        await _behind(stage, proof, "searcher-0-0", partial(_search, searching, stage.corpus))
+
+
+async def _behind(
+    stage: Stage, proof: Proof, name: str, work: Callable[[str, int, int], Awaitable[list[SightlineError | None]]]
+) -> None:
+    """Lets a process find two calls at once, the second with a millisecond: its items queue behind the first one's."""
+    role = stage.cluster.processes[name].spec.role
+    before = (stage.work(name), stage.count(name, "sightline_expired_total"))
+    stage.cluster.stop(name)
+    busy = asyncio.create_task(work("busy", _BUSY, 60_000))
+    await asyncio.sleep(_SETTLE)
+    late = asyncio.create_task(work("late", _LATE, 1))
+    await asyncio.sleep(_SETTLE)
+    stage.cluster.resume(name)
+    proof.expect(f"expired in the {role}'s queue: errors of others", _named(await busy), {"answer": _BUSY})
+    proof.expect(f"expired in the {role}'s queue: answers", _kinds(await late), {DeadlineExceeded.__name__: _LATE})
+    await asyncio.sleep(_SETTLE)
+    seen = {
+        "computed": stage.work(name) - before[0],
+        "expired": stage.count(name, "sightline_expired_total") - before[1],
+    }
+    proof.expect(f"expired in the {role}'s queue: counted", seen, {"computed": _BUSY, "expired": _LATE})
 
 
 async def _expired(
@@ -165,20 +155,6 @@ async def _expired(
     )
 
 
-@asynccontextmanager
-async def _counted(stage: Stage, proof: Proof, name: str, *, computed: int, expired: int) -> AsyncIterator[None]:
-    role = stage.cluster.processes[name].spec.role
-
-    def counts() -> tuple[int, int]:
-        return stage.work(name), stage.count(name, "sightline_expired_total")
-
-    before = counts()
-    yield
-    after = counts()
-    seen = {"computed": after[0] - before[0], "expired": after[1] - before[1]}
-    proof.expect(f"expired in the {role}'s queue: counted", seen, {"computed": computed, "expired": expired})
-
-
 async def _ask(client: Client, query: QueryLike, timeout: float = PATIENT) -> SearchResult | SightlineError:
     return await ask(client, SearchRequest(query, collection=COLLECTION), timeout)
 
@@ -191,6 +167,24 @@ async def _encode(stub: Any, word: str, count: int, milliseconds: int = 60_000) 
     for failed in reply.errors:
         errors[failed.index] = error_from_message(failed.error)
     return errors
+
+
+async def _search(stub: Any, corpus: Stamped, word: str, count: int, milliseconds: int) -> list[SightlineError | None]:
+    """Returns the error of each of so many queries, None where there is none."""
+    vectors = np.random.default_rng(len(word)).standard_normal((count, corpus.model.dimension)).astype("<f4")
+    items = [
+        searcher_pb2.SearchItem(
+            collection=COLLECTION,
+            generation=corpus.current(),
+            k=1000,
+            vector=vector.tobytes(),
+            documents=True,
+            remaining_ms=milliseconds,
+        )
+        for vector in vectors
+    ]
+    reply = await stub.Search(searcher_pb2.SearchRequest(items=items))
+    return [error_from_message(one.error) if one.HasField("error") else None for one in reply.results]
 
 
 def _right(outcome: SearchResult | SightlineError) -> bool:

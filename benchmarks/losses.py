@@ -12,8 +12,11 @@ from benchmarks.traffic import TIMEOUT, Call, Tally
 from sightline import CacheState, Unavailable
 from sightline.errors import SightlineError
 
-BURST = 20
-"""Calls that are under way when a process is lost, beside the rest."""
+BURST = 60
+"""Calls that are asked for shortly before a process is lost, beside the rest; some are still in flight then."""
+
+UNDER_WAY = 0.02
+"""Seconds after which calls have left their callers, and most are not answered yet."""
 
 AT_ONCE = 1.0
 """Seconds, where a deadline is several."""
@@ -27,12 +30,13 @@ async def one_of_two(stage: Stage, proof: Proof, name: str, how: str) -> None:
     async with stage.traffic() as traffic:
         await asyncio.sleep(1)
         traffic.burst(BURST)
-        await asyncio.sleep(0.005)
-        before = 0 if how == KILLED else stage.work(name)
+        await asyncio.sleep(UNDER_WAY)
+        expect_in_flight(proof, case, traffic.in_flight)
         await _lose(stage, how, name)
         # One that hangs does so for longer than deadlines, or it could answer in the end itself.
         await asyncio.sleep(stage.seconds if how == KILLED else max(stage.seconds, TIMEOUT + 1))
         await stage.restore(name)
+        before = await asyncio.to_thread(stage.work, name)
         back = await until(lambda: stage.work(name) > before)
     proof.figures[f"{case}: seconds until it works again"] = round(back, 2)
     expect_whole(proof, case, await stage.judged(traffic.calls))
@@ -116,11 +120,19 @@ async def _lose(stage: Stage, how: str, name: str) -> None:
         stage.cluster.stop(name)
 
 
+def expect_in_flight(proof: Proof, case: str, calls: int) -> None:
+    """Notes how many calls are in flight as a process is lost or told to stop, and a fault where there are none."""
+    proof.figures[f"{case}: in flight at that moment"] = calls
+    proof.holds(f"{case}: some are in flight", calls > 0)
+
+
 def expect_whole(proof: Proof, case: str, tally: Tally) -> None:
     """Notes what came of calls, and a fault where any was not answered completely and rightly."""
     proof.figures[case] = tally.figures()
     if not tally.whole:
-        proof.faults.append(f"{case}: {tally} {dict(tally.errors)} {tally.first_error} {tally.wrong[:2]}")
+        proof.faults.append(
+            f"{case}: {tally} {dict(tally.errors)} {tally.first_error} {tally.first_partial} {tally.wrong[:2]}"
+        )
 
 
 def _slowest(calls: Sequence[Call]) -> float:

@@ -62,6 +62,7 @@ class Tally:
     partial: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     first_error: str = ""
+    first_partial: str = ""
     wrong: list[str] = field(default_factory=list)
     generations: Counter[int] = field(default_factory=Counter)
     caches: Counter[str] = field(default_factory=Counter)
@@ -85,6 +86,7 @@ class Tally:
             "computed": self.caches[CacheState.MISS],
             "errors": dict(self.errors),
             "first_error": self.first_error,
+            "first_partial": self.first_partial,
             "wrong": len(self.wrong),
             "first_wrong": self.wrong[:5],
             "slowest_seconds": round(self.slowest, 3),
@@ -131,6 +133,11 @@ class Traffic:
             self._ticking.cancel()
         while self._asking:
             await asyncio.wait(self._asking)
+
+    @property
+    def in_flight(self) -> int:
+        """How many questions have been asked and are not over."""
+        return self.asked - len(self.calls)
 
     def burst(self, count: int) -> None:
         """Asks so many at once, beside the rest."""
@@ -213,6 +220,7 @@ async def judged(calls: Sequence[Call], corpus: Stamped, client: Client | None =
         tally.caches[call.outcome.cache] += 1
         if call.outcome.degraded or not call.outcome.coverage.complete:
             tally.partial += 1
+            tally.first_partial = tally.first_partial or str(call.outcome.degraded)
         else:
             tally.complete += 1
         tally.wrong += _faults(call.request, call.outcome, corpus, vectors)
