@@ -79,7 +79,8 @@ def _rendering(pictures: Path) -> subprocess.Popen[bytes]:
 def _index(cluster: LocalCluster, data: Path, console: Console) -> None:
     """Indexes and publishes the pictures, unless these are published already."""
     marker, mark = data / "published", f"{_digest_of_model()} {_digest([data / 'pictures' / '.stamp'])}"
-    if marker.exists() and marker.read_text() == mark:
+    marked = marker.exists() and marker.read_text() == mark
+    if marked and Store(cluster.store).pointers(COLLECTION).current:  # the store may have been removed on its own
         return
     command = [sys.executable, "-m", "services.local", "indexer", "--run-dir", str(cluster.run_dir)]
     build = ["build", str((data / "pictures" / "images.jsonl").resolve()), "--publish"]
