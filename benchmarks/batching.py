@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ SAVES = 2.0
 NO_SLOWER = 1.1
 
 BATCHED, SINGLE = "gateway-0", "gateway-1"
+UNCACHED = {"gateway": {"cache_bytes": 0}, SINGLE: {"search_batch": 1, "encode_batch": 1}}
 QUEUES = {"encode": "encode_texts", "search": "search"}
 
 
@@ -33,9 +35,7 @@ def bar() -> dict[str, object]:
     """Both gateways stand before the same encoder and searchers; one is loaded at a time."""
     with TemporaryDirectory() as folder, _cluster(Path(folder)) as cluster:
         index_into(cluster, draw(), shards=SHARDS)
-        with Load([picture.caption for picture in read(draw())]) as load:
-            busy = _busy(cluster, load)
-            idle = _idle(cluster, load)
+        busy, idle = measure(cluster, [picture.caption for picture in read(draw())])
     saved, bound = float(np.median(busy["ratios"])), idle["upper_95"]
     batched, single = (1e6 * median(busy[name]) for name in (BATCHED, SINGLE))
     return {
@@ -49,14 +49,19 @@ def bar() -> dict[str, object]:
     }
 
 
+def measure(cluster: LocalCluster, texts: Sequence[str]) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Returns the figures of many callers, by round, and of one; the cluster has two gateways, set as UNCACHED says."""
+    with Load(texts) as load:
+        return _busy(cluster, load), _idle(cluster, load)
+
+
 def _cluster(run_dir: Path) -> LocalCluster:
-    limited = {"search_batch": 1, "encode_batch": 1}
     return LocalCluster(
         store=str(run_dir / "store"),
         model=str(MODEL),
         run_dir=run_dir,
         topology=Topology(groups=GROUPS, gateways=2, redis=False),
-        overrides={"gateway": {"cache_bytes": 0}, SINGLE: limited},
+        overrides=UNCACHED,
     )
 
 

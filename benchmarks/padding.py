@@ -45,22 +45,22 @@ def bar() -> dict[str, Any]:
     """Measures on one thread; takes about half a minute on an idle machine."""
     torch.set_num_threads(1)
     with vit_b_32() as model:
-        cut = {"cuts": model.cuts, "cosine_distance": _worst_distance(model)}
-        speed = _speed(model)
-    towers = {"siglip": _not_cut(_siglip()), "xlm_roberta": _not_cut(_xlm_roberta())}
+        cut = {"cuts": model.cuts, "cosine_distance": worst_distance(model)}
+        rate = speed(model)
+    towers = {"siglip": not_cut(_siglip()), "xlm_roberta": not_cut(_xlm_roberta())}
     passed = (
         cut["cuts"]
         and cut["cosine_distance"] <= EXACT
-        and speed["times"] >= TIMES
+        and rate["times"] >= TIMES
         and all(not tower["cuts"] and tower["cosine_distance"] <= EXACT for tower in towers.values())
     )
     worst = max(tower["cosine_distance"] for tower in towers.values())
     figure = (
-        f"{speed['ours']:.0f} texts per CPU-second against open_clip's {speed['open_clip']:.0f}, {speed['times']:.1f} "
+        f"{rate['ours']:.0f} texts per CPU-second against open_clip's {rate['open_clip']:.0f}, {rate['times']:.1f} "
         f"times as many (at least {TIMES:.0f}); cut and padded differ by {cut['cosine_distance']:.1e} (at most 1e-5), "
         f"SigLIP and XLM-R, {'not cut' if not any(t['cuts'] for t in towers.values()) else 'CUT'}, by {worst:.1e}"
     )
-    return {"passed": passed, "figure": figure, "figures": {"vit_b_32": cut, "speed": speed, **towers}}
+    return {"passed": passed, "figure": figure, "figures": {"vit_b_32": cut, "speed": rate, **towers}}
 
 
 @contextmanager
@@ -106,14 +106,14 @@ def _distance(ours: Vectors, theirs: Vectors) -> float:
     return float((((one - other) ** 2).sum(axis=1) / 2).max())
 
 
-def _worst_distance(model: OpenClipModel) -> float:
+def worst_distance(model: OpenClipModel) -> float:
     """Over texts of all lengths, from one word to more than the context holds, in one mixed batch."""
     texts = [text for words in (1, 2, 5, 10, 20, 40, 74, 75, 76, 100) for text in texts_of(2, (words, words), words)]
     rows = open_clip.get_tokenizer("ViT-B-32")(texts).numpy()
     return _distance(_ours(model, model.prepare_texts(texts)), _padded(model, rows))
 
 
-def _speed(model: OpenClipModel) -> dict[str, Any]:
+def speed(model: OpenClipModel) -> dict[str, Any]:
     """Texts per CPU-second, each side from the text to the unit vector, in rounds of A B B A."""
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
 
@@ -156,7 +156,7 @@ def _cpu(side: Callable[[list[str]], None], texts: list[str]) -> float:
     return time.process_time() - began
 
 
-def _not_cut(model: OpenClipModel) -> dict[str, Any]:
+def not_cut(model: OpenClipModel) -> dict[str, Any]:
     """How a tower that sees its padding is answered, over ids of all lengths."""
     rows = np.stack(model.prepare_texts([str(place) for place in range(BATCH)]))
     return {"cuts": model.cuts, "cosine_distance": _distance(_ours(model, list(rows)), _padded(model, rows))}
@@ -166,7 +166,7 @@ def _siglip() -> OpenClipModel:
     """The text tower of a ViT-B-16-SigLIP, in full."""
     config = deepcopy(open_clip.get_model_config("ViT-B-16-SigLIP"))
     context, vocabulary = config["text_cfg"]["context_length"], config["text_cfg"]["vocab_size"]
-    return _other(config, "ViT-B-16-SigLIP", _rows(context, vocabulary, padding=1))
+    return tower(config, "ViT-B-16-SigLIP", rows_of(context, vocabulary, padding=1))
 
 
 def _xlm_roberta() -> OpenClipModel:
@@ -177,10 +177,11 @@ def _xlm_roberta() -> OpenClipModel:
         XLMRobertaConfig(vocab_size=5000).save_pretrained(folder)
         text = {"hf_model_name": folder, "hf_model_pretrained": False, "hf_pooler_type": "mean_pooler"}
         config = {"embed_dim": 512, "text_cfg": text}
-        return _other(config, "roberta-ViT-B-32", _rows(77, 5000, padding=1))
+        return tower(config, "roberta-ViT-B-32", rows_of(77, 5000, padding=1))
 
 
-def _other(config: dict[str, Any], name: str, rows: NDArray[np.int64]) -> OpenClipModel:
+def tower(config: dict[str, Any], name: str, rows: NDArray[np.int64]) -> OpenClipModel:
+    """A model with this text tower, whose texts have these ids, and with random weights."""
     torch.manual_seed(0)
     parts = {key: value for key, value in config.items() if key not in ("custom_text", "vision_cfg")}
     module = open_clip.CustomTextCLIP(**json.loads(json.dumps(parts)), vision_cfg=SMALL_VISION)
@@ -189,7 +190,7 @@ def _other(config: dict[str, Any], name: str, rows: NDArray[np.int64]) -> OpenCl
     return OpenClipModel(module, _Rows(rows), Source(name, name))
 
 
-def _rows(context: int, vocabulary: int, *, padding: int) -> NDArray[np.int64]:
+def rows_of(context: int, vocabulary: int, *, padding: int) -> NDArray[np.int64]:
     """Random ids of texts of different lengths, padded to the context."""
     source = np.random.default_rng(0)
     rows = source.integers(4, vocabulary, (BATCH, context))
