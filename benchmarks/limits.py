@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -112,7 +112,10 @@ async def expired_in_their_queues(stage: Stage, proof: Proof) -> None:
 
 
 async def _behind(
-    stage: Stage, proof: Proof, name: str, work: Callable[[str, int, int], Awaitable[list[SightlineError | None]]]
+    stage: Stage,
+    proof: Proof,
+    name: str,
+    work: Callable[[str, int, int], Coroutine[Any, Any, list[SightlineError | None]]],
 ) -> None:
     """Lets a process find two calls at once, the second with a millisecond: its items queue behind the first one's."""
     role = stage.cluster.processes[name].spec.role
