@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from itertools import islice
 
-from benchmarks.losses import expect_whole
+from benchmarks.losses import UNDER_WAY, expect_in_flight, expect_whole
 from benchmarks.proof import Proof
 from benchmarks.stage import Stage
 from benchmarks.traffic import Traffic, Unretried, questions, timed
 from sightline import Client
 
 BURST = 60
-"""Calls that are in flight when a process is told to stop, beside the rest."""
+"""Calls that are asked for shortly before a process is told to stop, beside the rest; some are still in flight then."""
 
 
 async def terminated(stage: Stage, proof: Proof, name: str) -> None:
@@ -20,7 +20,8 @@ async def terminated(stage: Stage, proof: Proof, name: str) -> None:
     async with stage.traffic() as traffic:
         await asyncio.sleep(1)
         traffic.burst(BURST)
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(UNDER_WAY)
+        expect_in_flight(proof, f"{name} terminated", traffic.in_flight)
         await _stop_and_start(stage, proof, name)
         await asyncio.sleep(1)
     expect_whole(proof, f"{name} terminated", await stage.judged(traffic.calls))
@@ -38,8 +39,12 @@ async def gateway_terminated(stage: Stage, proof: Proof, name: str) -> None:
         Traffic([stream], questions(stage.corpus)) as streamed,
     ):
         await asyncio.sleep(1)
-        in_flight = [asyncio.create_task(timed(only, one)) for one in islice(questions(stage.corpus), BURST)]
-        await asyncio.sleep(0.02)
+        asked = questions(stage.corpus)
+        # So that it is connected, and the rest are with the gateway when that is told to stop.
+        await timed(only, next(asked))
+        in_flight = [asyncio.create_task(timed(only, one)) for one in islice(asked, BURST)]
+        await asyncio.sleep(UNDER_WAY)
+        expect_in_flight(proof, f"{name} terminated", sum(not one.done() for one in in_flight))
         await _stop_and_start(stage, proof, name)
         await asyncio.sleep(1)
     cases = {"in flight": await asyncio.gather(*in_flight), "calls": traffic.calls, "stream": streamed.calls}
