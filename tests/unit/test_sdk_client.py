@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from inspect import signature
+from typing import Any
 from unittest.mock import AsyncMock
 
 import grpc
@@ -143,6 +144,26 @@ def test_statuses_without_details_are_errors_too(
     call = grpc.aio.AioRpcError(status, grpc.aio.Metadata(), grpc.aio.Metadata(), details="why")
     made = error_of(call, "host:1")
     assert (type(made), made.reason) == (error, reason)
+
+
+@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
+async def test_a_call_that_met_a_stopping_server_is_made_again(
+    servicer: Servicer, monkeypatch: pytest.MonkeyPatch, status: grpc.StatusCode
+) -> None:
+    """What a server turns away because it stops, the client asks again, without its caller's doing."""
+    answer, turned_away = servicer.Search, 0
+
+    async def stopping(request: Any, context: Any) -> Any:
+        nonlocal turned_away
+        if not turned_away:
+            turned_away += 1
+            await context.abort(status, "stopping")
+        return await answer(request, context)
+
+    monkeypatch.setattr(Servicer, "Search", lambda _, request, context: stopping(request, context))
+    async with served(servicer) as address, Client(address) as client:
+        assert (await client.search("apple"))[0].id == "apple"
+    assert turned_away == 1
 
 
 def test_details_that_make_no_sense_are_passed_over() -> None:
