@@ -30,12 +30,19 @@ class Border(grpc.aio.ServerInterceptor):
 
     def __init__(self) -> None:
         self._wrapped: dict[str, Handler | None] = {}
+        self._last_call = time.monotonic()
+
+    @property
+    def quiet_for(self) -> float:
+        """Seconds since the last call began."""
+        return time.monotonic() - self._last_call
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
+        self._last_call = time.monotonic()
         method = handler_call_details.method
         if method not in self._wrapped:
             handler = await continuation(handler_call_details)

@@ -18,6 +18,9 @@ from services.runtime.settings import Settings
 
 log = logging.getLogger("sightline.server")
 
+QUIET_SECONDS = 0.2
+"""Without a call for so long, a server that is on its way out takes no more."""
+
 MAX_MESSAGE = 64 * 1024 * 1024
 """Bytes of one message, in and out: the largest batch of prepared pictures, or 64 thumbnails a hundred times over."""
 
@@ -61,8 +64,9 @@ async def serve(
     configure(settings.log_level)
     stop = asyncio.Event()
     state = Health()
+    border = Border()
     server = grpc.aio.server(
-        interceptors=[Border()],
+        interceptors=[border],
         options=server_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
@@ -92,6 +96,7 @@ async def serve(
             state.ready = False
             await health_service.enter_graceful_shutdown()
             await asyncio.sleep(settings.drain_seconds)
+            await _quiet(border, settings.grace_seconds / 2)
     finally:
         if ending:
             ending.set()
@@ -112,6 +117,13 @@ async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
     finally:
         task.cancel()
         stopped.cancel()
+
+
+async def _quiet(border: Border, at_most: float) -> None:
+    """Waits until no call has begun for a moment: one that arrived and has not begun is lost when a server stops."""
+    until = asyncio.get_running_loop().time() + at_most
+    while border.quiet_for < QUIET_SECONDS and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(QUIET_SECONDS / 4)
 
 
 async def _beat(state: Health) -> None:
