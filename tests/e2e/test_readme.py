@@ -62,3 +62,10 @@ def test_the_commands_of_the_demo_work(cluster: LocalCluster, tmp_path: Path) ->
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_the_readme_links_to_exists() -> None:
+    """Every file and picture that the README points to is in the tree."""
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text(encoding="utf-8"))
+    assert "docs/demo-grid.png" in links
+    assert [link for link in links if not (README.parent / link).exists()] == []
