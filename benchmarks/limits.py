@@ -32,6 +32,7 @@ _FULL = 1024  # items of one call, and as many as an encoder lets wait
 # Two calls that fit the windows of a connection together: all of both has arrived when a process goes on.
 _BUSY, _LATE = 32, 16
 _SETTLE = 0.4
+_ATTEMPTS = 5
 
 
 @asynccontextmanager
@@ -117,7 +118,23 @@ async def _behind(
     name: str,
     work: Callable[[str, int, int], Coroutine[Any, Any, list[SightlineError | None]]],
 ) -> None:
-    """Lets a process find two calls at once, the second with a millisecond: its items queue behind the first one's."""
+    """Lets a process find two calls at once, the second with a millisecond: its items queue behind the first one's.
+
+    Where both arrive in one turn they may share a batch, in time: then it is tried again.
+    """
+    for _ in range(_ATTEMPTS):
+        if await _behind_once(stage, proof, name, work):
+            return
+    proof.faults.append(f"{name}: in {_ATTEMPTS} attempts nothing expired in its queue")
+
+
+async def _behind_once(
+    stage: Stage,
+    proof: Proof,
+    name: str,
+    work: Callable[[str, int, int], Coroutine[Any, Any, list[SightlineError | None]]],
+) -> bool:
+    """Returns whether all late items expired; each is either computed or counted as expired, never both."""
     role = stage.cluster.processes[name].spec.role
     before = (stage.work(name), stage.count(name, "sightline_expired_total"))
     stage.cluster.stop(name)
@@ -129,11 +146,10 @@ async def _behind(
     proof.expect(f"expired in the {role}'s queue: errors of others", _named(await busy), {"answer": _BUSY})
     proof.expect(f"expired in the {role}'s queue: answers", _kinds(await late), {DeadlineExceeded.__name__: _LATE})
     await asyncio.sleep(_SETTLE)
-    seen = {
-        "computed": stage.work(name) - before[0],
-        "expired": stage.count(name, "sightline_expired_total") - before[1],
-    }
-    proof.expect(f"expired in the {role}'s queue: counted", seen, {"computed": _BUSY, "expired": _LATE})
+    computed = stage.work(name) - before[0]
+    expired = stage.count(name, "sightline_expired_total") - before[1]
+    proof.expect(f"expired in the {role}'s queue: computed or expired", computed + expired, _BUSY + _LATE)
+    return expired == _LATE
 
 
 async def _expired(

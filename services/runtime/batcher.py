@@ -36,6 +36,7 @@ class _Waiting(Generic[Item, Result]):
     arrived: float
     deadline: float | None
     future: asyncio.Future[Result]
+    running: bool = False
 
 
 def _one(_: object) -> int:
@@ -137,7 +138,9 @@ class Batcher(Generic[Item, Result]):
 
     def _expire(self, waiting: _Waiting[Item, Result]) -> None:
         if not waiting.future.done():
-            self._count_expired()
+            # One that runs already comes too late for its caller, but it is computed.
+            if not waiting.running:
+                self._count_expired()
             _fail(waiting, DeadlineExceeded(f"the deadline passed in the {self._name}"))
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -167,6 +170,7 @@ class Batcher(Generic[Item, Result]):
             if batch and weight + head.weight > self._max_weight:
                 break
             batch.append(self._pop())
+            head.running = True
             weight += head.weight
         if batch and self._observer:
             self._observer.left(len(batch), weight, now - batch[0].arrived)

@@ -110,6 +110,37 @@ async def test_an_item_whose_deadline_passed_is_never_run() -> None:
     assert run.batches == [[0], [2]]
 
 
+class Watcher:
+    """Counts what expires."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def left(self, items: int, weight: int, waited: float) -> None:
+        """Batches are of no interest here."""
+
+    def expired(self) -> None:
+        self.count += 1
+
+
+async def test_what_expires_is_counted_where_it_was_never_run() -> None:
+    """An item that expires in the queue is counted; one that expires while it runs is late, but was computed."""
+    run, watcher = Runner(), Watcher()
+    batch: Batcher[int, int] = Batcher(run, name="doubler", capacity=9, max_weight=9, observer=watcher)
+    run.gate.clear()
+    soon = asyncio.get_running_loop().time() + 0.02
+    running = asyncio.create_task(batch.submit(1, soon))
+    await asyncio.sleep(0.005)
+    queued = asyncio.create_task(batch.submit(2, soon))
+    for late in (running, queued):
+        with pytest.raises(DeadlineExceeded):
+            await late
+    assert watcher.count == 1
+    run.gate.set()
+    await batch.close()
+    assert run.batches == [[1]]
+
+
 async def test_a_caller_who_left_is_not_run() -> None:
     """An item whose caller was cancelled in the queue is never run, and makes room in it."""
     run = Runner()
