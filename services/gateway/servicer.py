@@ -12,11 +12,11 @@ import grpc
 from services.gateway import requests, splice
 from services.gateway.catalog import Catalog
 from services.gateway.encoder import Encoders
-from services.gateway.questions import MAX_TOP_K
 from services.gateway.search import Search, currently
 from services.gateway.searchers import SearcherGroups
 from services.gateway.streaming import Stream
 from services.runtime.logs import request_id
+from services.runtime.server import MAX_MESSAGE
 from services.runtime.wire import error_to_message, vector_to_bytes
 from services.store import Manifest, Pointer, check_id
 from sightline.errors import InternalError, InvalidArgument, NotFound, SightlineError, Unimplemented
@@ -35,8 +35,6 @@ from sightline.v1 import (
 log = logging.getLogger("sightline.gateway")
 
 MAX_BATCH = 256
-MAX_BATCH_HITS = 65_536
-"""Hits that the questions of one batch may ask for together: what fits a message with room to spare."""
 MAX_IDS = 1000
 MAX_THUMBNAILS = 64
 
@@ -72,12 +70,17 @@ class SearchServicer:
 
     async def SearchBatch(self, request: search_pb2.SearchBatchRequest, context: Context) -> bytes:
         _between(len(request.requests), MAX_BATCH, "requests")
-        _between(sum(min(one.top_k, MAX_TOP_K) for one in request.requests) or 1, MAX_BATCH_HITS, "requests.top_k")
         deadline = self._deadlines.of(context)
         outcomes = await asyncio.gather(
             *(self._answer(one, deadline) for one in request.requests), return_exceptions=True
         )
-        return splice.batch([_outcome(one) for one in outcomes])
+        reply = splice.batch([_outcome(one) for one in outcomes])
+        if len(reply) > MAX_MESSAGE:
+            message = (
+                f"the answers have {len(reply):,} bytes, more than the {MAX_MESSAGE:,} of a message: ask for fewer"
+            )
+            raise InvalidArgument(message, reason="REPLY_TOO_LARGE", field="requests")
+        return reply
 
     async def SearchStream(
         self, incoming: AsyncIterator[search_pb2.SearchStreamRequest], context: Context
