@@ -27,6 +27,9 @@ LEAVING_SECONDS = 30.0
 MISSES = 2
 """Probes in a row that must go unanswered before a replica counts as silent."""
 
+LAST_MISSES = 6
+"""As many where nobody else is up: then it is likelier that the machine is busy, and there is nothing to gain."""
+
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -225,7 +228,8 @@ class Pool(Generic[B]):
             await member.backend.probe(self._timeout)
         except DeadlineExceeded as error:
             member.misses += 1
-            if member.misses >= MISSES:
+            others = any(one.up for one in self._members.values() if one is not member)
+            if member.misses >= (MISSES if others else LAST_MISSES):
                 self._down(member, error)
         except SightlineError as error:
             self._down(member, error)

@@ -14,7 +14,7 @@ import pytest
 from services.local.ports import free_ports
 from services.runtime.calls import call
 from services.runtime.interceptor import Border
-from services.runtime.pool import Pool
+from services.runtime.pool import MISSES, Pool
 from sightline.errors import DeadlineExceeded, InvalidArgument, Unavailable
 
 INTERVAL = 0.05
@@ -344,3 +344,15 @@ async def test_a_question_outlives_the_replica_that_left(replicas: tuple[Replica
         idle.answering.set()
         await member.channel.close(grace=0)
         assert await asking == idle.name
+
+
+async def test_the_last_replica_is_given_up_later(replicas: tuple[Replica, Replica]) -> None:
+    """A replica that is slow to give a sign of life is asked on where nobody else is up, and given up in the end."""
+    alone, _ = replicas
+    async with pooled(alone.address) as pool:
+        alone.living.clear()
+        await asyncio.sleep((MISSES + 1) * (INTERVAL + TIMEOUT))
+        assert await ask(pool) == alone.name
+        await until(lambda: not pool.up())
+        with pytest.raises(Unavailable):
+            await ask(pool)
