@@ -53,6 +53,9 @@ class Cache(Protocol):
     async def get(self, key: bytes) -> tuple[bytes, Source] | None:
         """Returns the answer and which level had it."""
 
+    def peek(self, key: bytes) -> bytes | None:
+        """Returns the answer if this process has it."""
+
     def put(self, key: bytes, body: bytes) -> None:
         """Remembers an answer."""
 
@@ -110,6 +113,9 @@ class Search:
         key = answer_key(question, manifest.collection, manifest.generation, manifest.model.digest)
         found = await self._cache.get(key)
         looked = time.perf_counter() - began
+        if not found and (body := self._cache.peek(key)) is not None:
+            # It was computed while we asked the shared cache: without this second look it would be computed again.
+            found = body, Source.LOCAL
         if found:
             body, level = found
             return Reply(body, level, Times(total=time.perf_counter() - began, cache=looked))

@@ -108,5 +108,8 @@ class Cache:
     async def get(self, key: bytes) -> tuple[bytes, Source] | None:
         return (self.bodies[key], Source.LOCAL) if key in self.bodies else None
 
+    def peek(self, key: bytes) -> bytes | None:
+        return self.bodies.get(key)
+
     def put(self, key: bytes, body: bytes) -> None:
         self.bodies[key] = body

@@ -221,3 +221,32 @@ async def test_large_documents_that_did_not_ride_along_are_fetched() -> None:
     gateway = Gateway(Searchers(first, replace(second, documents=[])))
     reply = await gateway.ask(question(k=2))
     assert reply.body == b"a=doc:a|c=row:%d" % (1 << 32)
+
+
+class SlowCache(Cache):
+    """Looks for so long that what it did not find has been put meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def get(self, key: bytes) -> tuple[bytes, Source] | None:
+        found = await super().get(key)
+        await self.gate.wait()
+        return found
+
+
+async def test_what_is_computed_during_a_slow_look_is_not_computed_again() -> None:
+    """A question whose look into the caches outlasts the computation of the same question is answered from it."""
+    gateway = Gateway(two_groups())
+    slow = SlowCache()
+    other = Search(
+        gateway.collections, Vectors(gateway.encoder, gateway.searchers), gateway.searchers, slow, gateway._write
+    )
+    late = asyncio.create_task(other(question(), asyncio.get_running_loop().time() + 5))
+    await asyncio.sleep(0)
+    await gateway.ask(question())
+    slow.bodies = gateway.cache.bodies
+    slow.gate.set()
+    assert (await late).source is Source.LOCAL
+    assert len(gateway.encoder.encoded) == 1
