@@ -16,7 +16,7 @@ from services.encoder.ports import Card, Ids, Model, Raw, Vectors
 from services.encoder.servicer import EncoderServicer
 from services.pictures import Pixels, Preparation
 from services.runtime.interceptor import Border
-from services.runtime.server import MAX_MESSAGE
+from sightline._channel import MAX_MESSAGE
 from sightline.internal.v1 import encoder_pb2_grpc
 
 CARD = Card("fake", hashlib.sha256(b"fake").hexdigest(), 64, Preparation(32, 32))

@@ -16,9 +16,9 @@ from services.gateway.search import Search, currently
 from services.gateway.searchers import SearcherGroups
 from services.gateway.streaming import Stream
 from services.runtime.logs import request_id
-from services.runtime.server import MAX_MESSAGE
 from services.runtime.wire import error_to_message, vector_to_bytes
 from services.store import Manifest, Pointer, check_id
+from sightline._channel import MAX_MESSAGE
 from sightline.errors import InternalError, InvalidArgument, NotFound, SightlineError, Unimplemented
 from sightline.internal.v1 import searcher_pb2
 from sightline.v1 import (

@@ -15,14 +15,12 @@ from services.runtime.health import Health, start_health_port
 from services.runtime.interceptor import Border
 from services.runtime.logs import configure
 from services.runtime.settings import Settings
+from sightline._channel import MAX_MESSAGE
 
 log = logging.getLogger("sightline.server")
 
 QUIET_SECONDS = 0.2
 """Without a call for so long, a server that is on its way out takes no more."""
-
-MAX_MESSAGE = 64 * 1024 * 1024
-"""Bytes of one message, in and out: the largest batch of prepared pictures, or 64 thumbnails a hundred times over."""
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
