@@ -84,7 +84,12 @@ class Engine:
         )
         self._decoding = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
         self._tokeniser: Batcher[str, Ids] = Batcher(
-            self._tokenise, name="encoder", capacity=limits.texts, max_weight=64, observer=QueueMetrics("tokenise")
+            self._tokenise,
+            name="encoder",
+            capacity=limits.texts,
+            max_weight=64,
+            prepares=True,
+            observer=QueueMetrics("tokenise"),
         )
         self._decoder: Batcher[_File, Pixels] = Batcher(
             self._decode,
@@ -92,6 +97,7 @@ class Engine:
             capacity=limits.images,
             max_weight=1,
             lanes=decode_threads,
+            prepares=True,
             observer=QueueMetrics("decode"),
         )
         self._texts: Batcher[Ids, Vector] = Batcher(

@@ -57,6 +57,8 @@ class Batcher(Generic[Item, Result]):
         max_queued: the most that all that queues may weigh; without it only `capacity` bounds the queue.
         lanes: batches that may be away at the same time.
         weigh: an item's weight; 1 each unless given.
+        prepares: whether what runs here is only the way to another queue: an item whose deadline passes meanwhile never
+            gets there, and so counts as expired too.
         observer: watches the queue.
     """
 
@@ -70,11 +72,12 @@ class Batcher(Generic[Item, Result]):
         max_queued: int | None = None,
         lanes: int = 1,
         weigh: Callable[[Item], int] = _one,
+        prepares: bool = False,
         observer: Observer | None = None,
     ) -> None:
         self._run, self._name, self._weigh, self._observer = run, name, weigh, observer
         self._capacity, self._max_weight, self._lanes = capacity, max_weight, lanes
-        self._max_queued = max_queued
+        self._max_queued, self._prepares = max_queued, prepares
         self._queued_weight = 0
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._away: dict[asyncio.Task[None], list[_Waiting[Item, Result]]] = {}
@@ -139,7 +142,7 @@ class Batcher(Generic[Item, Result]):
     def _expire(self, waiting: _Waiting[Item, Result]) -> None:
         if not waiting.future.done():
             # One that runs already comes too late for its caller, but it is computed.
-            if not waiting.running:
+            if self._prepares or not waiting.running:
                 self._count_expired()
             _fail(waiting, DeadlineExceeded(f"the deadline passed in the {self._name}"))
 

@@ -141,6 +141,19 @@ async def test_what_expires_is_counted_where_it_was_never_run() -> None:
     assert run.batches == [[1]]
 
 
+async def test_what_expires_while_it_is_prepared_is_counted() -> None:
+    """An item that expires on the way to the queue it is prepared for never gets there, and is counted as expired."""
+    run, watcher = Runner(), Watcher()
+    batch: Batcher[int, int] = Batcher(run, name="doubler", capacity=9, max_weight=9, prepares=True, observer=watcher)
+    run.gate.clear()
+    with pytest.raises(DeadlineExceeded):
+        await batch.submit(1, asyncio.get_running_loop().time() + 0.02)
+    assert (run.batches, watcher.count) == ([[1]], 1)
+    run.gate.set()
+    await batch.close()
+    assert watcher.count == 1
+
+
 async def test_a_caller_who_left_is_not_run() -> None:
     """An item whose caller was cancelled in the queue is never run, and makes room in it."""
     run = Runner()
