@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,12 +31,14 @@ class Row:
         vector: float32 [dimension], of unit length.
         document: serialised sightline.v1.Image.
         thumbnail: a WebP file; may be empty.
+        attributes: by name, of the types that the shard is written with.
     """
 
     id: str
     vector: NDArray[np.float32] = field(repr=False)
     document: bytes = field(repr=False)
     thumbnail: bytes = field(repr=False, default=b"")
+    attributes: Mapping[str, str | int | float | bool | Sequence[str]] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,9 @@ def train(factory: str, dimension: int, sample: NDArray[np.float32]) -> Trained:
     return Trained(factory, dimension, engine.train(index, factory, sample.reshape(-1, dimension)))
 
 
-def write_shard(folder: Path, rows: Iterable[Row], trained: Trained) -> int:
+def write_shard(
+    folder: Path, rows: Iterable[Row], trained: Trained, attributes: Mapping[str, str] = MappingProxyType({})
+) -> int:
     """Writes a shard's files into `folder`; the same rows give the same bytes. Returns the number of rows, may be 0.
 
     Memory stays bounded: rows are taken one after the other. What FAISS keeps of them is held.
@@ -79,6 +84,7 @@ def write_shard(folder: Path, rows: Iterable[Row], trained: Trained) -> int:
         folder: a local folder, empty.
         rows: ascending by the UTF-8 bytes of their ids, no id twice.
         trained: of `train`.
+        attributes: the type of each attribute by name, as `services.store.AttributeField` has them.
 
     Raises:
         InvalidArgument: rows are out of order, an id is wrong or there twice, or a vector has another dimension or is

@@ -1,0 +1,1 @@
+"""The web process: HTTP and JSON over the SDK, and the page."""
