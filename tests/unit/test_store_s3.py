@@ -6,14 +6,13 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from services.store import Manifest, Model, Pointer, Pointers, Store, transfer, verify
 from sightline.errors import FailedPrecondition, NotFound
+from tests.unit.serving import s3_server
 
 CONTENT = bytes(range(256)) * 400
 
@@ -21,16 +20,8 @@ CONTENT = bytes(range(256)) * 400
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
     """A server, and the environment that leads s3fs to it."""
-    served: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    served.start()
-    host, port = served.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "a")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with s3_server():
         yield
-    served.stop()
 
 
 @pytest.fixture

@@ -104,7 +104,9 @@ def _checked(text: str, field: str, limit: int) -> str:
     try:
         size = len(text.encode())
     except UnicodeEncodeError as exc:
-        raise InvalidArgument("holds half of a surrogate pair", field=field) from exc
+        # Bytes of a text file that are no UTF-8 come as such halves.
+        is_raw = "\udc80" <= text[exc.start] <= "\udcff"
+        raise InvalidArgument("not UTF-8" if is_raw else "holds half of a surrogate pair", field=field) from exc
     if size > limit:
         raise InvalidArgument(f"may have at most {limit:,} bytes, has {size:,}", field=field)
     return text

@@ -108,11 +108,12 @@ def _files(source: str, places: Sequence[Place], kind: str) -> Found:
     """The files that were named, without those that stand beside archives and matrices to tell of them."""
     kinds = {kind_of(place) for place in places} - {""}
     kind = kind or _one_kind(source, kinds)
-    if len(places) > 1:
-        places = [place for place in places if kind_of(place) in (kind, "")] if kind in kinds else places
-        places = [place for place in places if kind_of(place) or kind not in kinds]
+    if kind in kinds:
+        places = [place for place in places if kind_of(place) == kind]
     if kind in (NPY, CLIP_RETRIEVAL):
-        folders = dict.fromkeys(posixpath.dirname(place.path) for place in places)
+        folders = list(dict.fromkeys(posixpath.dirname(place.path) for place in places))
+        if posixpath.basename(folders[0]) == "img_emb":
+            kind, folders = CLIP_RETRIEVAL, [posixpath.join(posixpath.dirname(folders[0]), "metadata")]
         return _matrices(kind, places, [place for folder in folders for place in _listing(places[0].at(folder))])
     return Found(kind, _named(places))
 
@@ -124,12 +125,12 @@ def _folder(folder: Place, kind: str) -> Found:
     is_pictures = any(posixpath.splitext(place.name)[1].casefold().removeprefix(".") in IMAGES for place in listed)
     if kind == CLIP_RETRIEVAL or (not kind and subfolder is not None):
         metadata = _listing(folder.at(f"{folder.path.rstrip('/')}/metadata"))
-        return _matrices(CLIP_RETRIEVAL, _listing(subfolder or folder), [*listed, *metadata])
+        return _matrices(CLIP_RETRIEVAL, _npys(_listing(subfolder or folder), "img_emb"), [*listed, *metadata])
     if kind == FOLDER or (not kind and (is_pictures or not kinds)):
         return Found(FOLDER, folder=folder)
     kind = kind or _one_kind(folder.url, kinds)
     if kind == NPY:
-        return _matrices(kind, listed, listed)
+        return _matrices(kind, _npys(listed), listed)
     files = [place for place in listed if kind_of(place) == kind]
     if not files:
         raise NotFound(f"there is no {kind} in {folder.url}")
@@ -137,12 +138,15 @@ def _folder(folder: Place, kind: str) -> Found:
 
 
 def _matrices(kind: str, vectors: Sequence[Place], beside: Sequence[Place]) -> Found:
-    prefix = ("img_emb", "metadata") if kind == CLIP_RETRIEVAL else ("", "")
-    matrices = [place for place in vectors if kind_of(place) == NPY and place.name.startswith(prefix[0])]
-    if not matrices:
-        raise NotFound(f"there is no {prefix[0]}*.npy where {kind} embeddings should be")
-    tables = [place for place in beside if kind_of(place) == PARQUET and place.name.startswith(prefix[1])]
-    return Found(kind, _named(matrices), beside=tables)
+    if not vectors:
+        raise NotFound(f"there is no .npy file where {kind} embeddings should be")
+    begin = "metadata" if kind == CLIP_RETRIEVAL else ""
+    tables = [place for place in beside if kind_of(place) == PARQUET and place.name.startswith(begin)]
+    return Found(kind, _named(vectors), beside=tables)
+
+
+def _npys(listed: Sequence[Place], begin: str = "") -> list[Place]:
+    return [place for place in listed if kind_of(place) == NPY and place.name.startswith(begin)]
 
 
 def _one_kind(source: str, kinds: set[str]) -> str:

@@ -73,7 +73,7 @@ def read_matrix(file: Place) -> Matrix:
             head = io.BytesIO(opened.read(_HEADER_BYTES))
     try:
         shape, by_column, dtype = _header(head)
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError, EOFError) as exc:
+    except Exception as exc:  # it is parsed as Python's literals are, which may fail in any way
         raise _refused(file, f"is no sound .npy file: {exc}"[:300]) from exc
     if dtype.kind != "f" or dtype.itemsize not in (2, 4, 8):
         raise _refused(file, f"holds {dtype}; vectors are float16, float32 or float64")
