@@ -62,6 +62,18 @@ class Place:
             return open(self.path, "rb")
         return cast(BinaryIO, self.fs.open(self.path, "rb", block_size=_BLOCK, cache_type="readahead"))
 
+    def serves_ranges(self) -> bool:
+        """Whether the file can be read from anywhere in it, which not every web server lets one do."""
+        if not is_http(self.fs):
+            return True
+        with self.fs.open(self.path, "rb", block_size=1, cache_type="none") as file:
+            try:
+                file.seek(1)
+                file.read(1)
+            except ValueError:
+                return False
+        return True
+
     def size(self) -> int:
         """How many bytes the file has."""
         return int(self.fs.size(self.path) or 0)

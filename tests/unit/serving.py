@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -20,6 +21,8 @@ def s3_server() -> Iterator[None]:
     """A server, and the environment that leads s3fs to it."""
     served: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     served.start()
+    # fsspec keeps file systems, and with them the address of a server before this one.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     host, port = served.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
@@ -27,6 +30,7 @@ def s3_server() -> Iterator[None]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         yield
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     served.stop()
 
 
@@ -54,7 +58,7 @@ class WebServer(ThreadingHTTPServer):
 def web_server(folder: Path, *, ranges: bool = True) -> Iterator[WebServer]:
     """A web server while the block runs."""
     server = WebServer(folder, ranges=ranges)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
