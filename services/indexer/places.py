@@ -21,6 +21,10 @@ Span = tuple[int, int]
 # Archives are passed through once, one block at a time; smaller blocks would cost a request for each member.
 _BLOCK = 4 << 20
 
+# Lists of addresses are full of servers that are gone, or that do not answer.
+CONNECT_SECONDS = 10.0
+SILENT_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -79,9 +83,16 @@ class Place:
         return int(self.fs.size(self.path) or 0)
 
     def beside(self, uri: str) -> str:
-        """Where `uri` is read from: one without a scheme lies beside this file, unless it is absolute."""
+        """Where `uri` is read from: one without a scheme lies beside this file, unless it is absolute.
+
+        Raises:
+            InvalidArgument: this file comes from a web server, and names one of this machine.
+        """
         if is_http(self.fs):
-            return urljoin(self.path, uri)
+            joined = urljoin(self.path, uri)
+            if any(split_protocol(link)[0] in (None, "file", "local") for link in joined.split("::")):
+                raise InvalidArgument("a table on the web may not name files of this machine")
+            return joined
         if split_protocol(uri)[0] is not None or uri.startswith("/"):
             return uri
         return posixpath.join(posixpath.dirname(self.path if self.is_local else self.url), uri)
@@ -90,9 +101,19 @@ class Place:
 def locate(url: str) -> Place:
     """The place with an address. Raises InvalidArgument where fsspec can do nothing with it."""
     try:
-        return Place(*url_to_fs(url))
+        return Place(*_open_fs(url))
     except (ValueError, ImportError) as exc:
         raise InvalidArgument(f"{url!r} is no address that can be read: {exc}", field="source") from exc
+
+
+def _open_fs(url: str) -> tuple[Any, str]:
+    """The file system and the path of an address. fsspec keeps one file system a thread, and that its connections."""
+    if not url.startswith(("http://", "https://")):
+        return cast(tuple[Any, str], url_to_fs(url))
+    import aiohttp  # noqa: PLC0415  # not installed where nothing is read from the web; fsspec says so then
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    return cast(tuple[Any, str], url_to_fs(url, client_kwargs={"timeout": timeout}))
 
 
 def is_http(fs: Any) -> bool:
@@ -130,7 +151,7 @@ def read_through(url: str, items: Iterator[T]) -> Iterator[T]:
 
 
 def fetch(location: str, span: Span | None = None, *, limit: int) -> bytes:
-    """The bytes of a file, or of a part of it. Connections are kept: fsspec has one file system for a thread.
+    """The bytes of a file, or of a part of it.
 
     Raises:
         InvalidArgument: it is empty, has more than `limit` bytes, or ends within the part.
@@ -138,7 +159,7 @@ def fetch(location: str, span: Span | None = None, *, limit: int) -> bytes:
     """
     if span is not None and span[1] > limit:
         raise _too_large(limit)
-    fs, path = url_to_fs(location)
+    fs, path = _open_fs(location)
     data = _read_span(fs, path, span) if span is not None else _read_start(fs, path, limit + 1)
     if not data:
         raise InvalidArgument("the file is empty", reason="EMPTY_IMAGE")

@@ -35,7 +35,7 @@ def s3_server() -> Iterator[None]:
 
 
 class WebServer(ThreadingHTTPServer):
-    """Serves a folder; notes what was asked of it, as (method, path, range).
+    """Serves a folder; notes what was asked of it, as (method, path, range), and from where.
 
     Args:
         ranges: whether parts of files can be had.
@@ -47,6 +47,7 @@ class WebServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
         self.ranges = ranges
         self.asked: list[tuple[str, str, str]] = []
+        self.callers: set[object] = set()
 
     @property
     def url(self) -> str:
@@ -104,4 +105,5 @@ class _Handler(SimpleHTTPRequestHandler):
         return
 
     def _note(self) -> None:
+        self.server.callers.add(self.client_address)
         self.server.asked.append((self.command, self.path, self.headers.get("Range", "")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -173,11 +174,30 @@ class TestWebServers:
 
     def test_a_table_on_the_web_names_the_web(self, tmp_path: Path) -> None:
         """A table that comes from a web server leads to that server, not into the files of this machine."""
-        (tmp_path / "a.csv").write_text("url\n/etc/hostname\nfile:b.png\n")
+        theirs = ("file:///etc/a.png", "file:a.png", "local:///a.png", "tar://a.png::/b.tar")
+        (tmp_path / "a.csv").write_text("url\n/etc/hostname\ns3://b/c.png\n" + "\n".join(theirs))
         with web_server(tmp_path) as server:
-            first, _ = open_source(f"{server.url}/a.csv").items
+            first, second, *others = open_source(f"{server.url}/a.csv").items
             assert isinstance(first, Row)
-            assert first.location == f"{server.url}/etc/hostname"
+            assert isinstance(second, Row)
+            assert (first.location, second.location) == (f"{server.url}/etc/hostname", "s3://b/c.png")
+            reasons = [one.reason for one in others if isinstance(one, Refusal)]
+            assert reasons == ["a table on the web may not name files of this machine"] * len(theirs)
+
+    def test_a_silent_server_is_left(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A server that takes a request and says nothing is not waited for without end."""
+        monkeypatch.setattr("services.indexer.places.SILENT_SECONDS", 0.1)
+        with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TimeoutError):
+            fetch_file(f"http://127.0.0.1:{silent.getsockname()[1]}/a.png")
+
+    def test_connections_are_kept(self, tmp_path: Path) -> None:
+        """Many pictures of one server come over one connection."""
+        for number in range(10):
+            (tmp_path / f"{number}.png").write_bytes(picture_bytes(grey=number))
+        with web_server(tmp_path) as server:
+            for number in range(10):
+                assert fetch_file(f"{server.url}/{number}.png") == picture_bytes(grey=number)
+            assert len(server.callers) == 1
 
     async def test_what_a_server_refuses_is_not_asked_again(self, tmp_path: Path) -> None:
         """A picture that is gone is a refusal at once; one that cannot be reached is tried again first."""
