@@ -12,7 +12,9 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.runtime.gate import Gate
 from services.runtime.interceptor import Border
+from services.runtime.keys import Keys
 from services.runtime.wire import error_to_message, vector_to_bytes
 from sightline import FakeClient, filters
 from sightline._translate import to_value
@@ -144,10 +146,17 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
 
 
 @asynccontextmanager
-async def served(servicer: Servicer, listen: str = "127.0.0.1:0", **options: int) -> AsyncIterator[str]:
+async def served(
+    servicer: Servicer,
+    listen: str = "127.0.0.1:0",
+    *,
+    keys: Keys | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    **options: int,
+) -> AsyncIterator[str]:
     """Serves until the end of the block; gives the address. Options are channel arguments without their `grpc.`."""
     arguments = [("grpc.so_reuseport", 0), *((f"grpc.{name}", value) for name, value in options.items())]
-    server = grpc.aio.server(interceptors=[Border()], options=arguments)
+    server = grpc.aio.server(interceptors=[Gate(keys), Border()] if keys else [Border()], options=arguments)
     search_pb2_grpc.add_SearchServiceServicer_to_server(servicer, server)
     image_pb2_grpc.add_ImageServiceServicer_to_server(Images(servicer.fake), server)
     collection_pb2_grpc.add_CollectionServiceServicer_to_server(Collections(servicer.fake), server)
@@ -155,7 +164,7 @@ async def served(servicer: Servicer, listen: str = "127.0.0.1:0", **options: int
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     await state.set("", health_pb2.HealthCheckResponse.SERVING)
-    port = server.add_insecure_port(listen)
+    port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"

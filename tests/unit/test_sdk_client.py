@@ -23,8 +23,10 @@ from sightline import (
     InternalError,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     SearchClient,
     SyncClient,
+    Unauthenticated,
     Unavailable,
 )
 from sightline._bags import DIMENSION
@@ -50,12 +52,12 @@ def test_the_public_surface_is_this_list() -> None:
     assert sorted(sightline.__all__) == sightline.__all__
     assert all(hasattr(sightline, name) for name in sightline.__all__)
     assert set(sightline.__all__) == {
-        *("Client", "SyncClient", "FakeClient", "SearchClient", "SearchStream"),
+        *("Client", "SyncClient", "FakeClient", "SearchClient", "SearchStream", "Tls"),
         *("text", "image", "vector", "attribute", "ImageId", "Weighted", "SearchRequest", "Filter"),
         *("SearchResult", "Answer", "Hit", "Image", "StoredImage", "Collection", "Coverage", "Degradation"),
         *("Model", "StageTimes", "CacheState"),
         *("SightlineError", "InvalidArgument", "NotFound", "FailedPrecondition", "ResourceExhausted"),
-        *("DeadlineExceeded", "Unavailable", "Unimplemented", "InternalError"),
+        *("DeadlineExceeded", "Unavailable", "Unimplemented", "InternalError", "Unauthenticated", "PermissionDenied"),
     }
 
 
@@ -133,7 +135,9 @@ async def test_what_the_wire_cannot_carry_is_refused(address: str) -> None:
         (grpc.StatusCode.CANCELLED, Unavailable, "CALL_ENDED"),
         (grpc.StatusCode.UNKNOWN, InternalError, "UNKNOWN"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceeded, "DEADLINE_EXCEEDED"),
-        (grpc.StatusCode.PERMISSION_DENIED, InternalError, "PERMISSION_DENIED"),
+        (grpc.StatusCode.PERMISSION_DENIED, PermissionDenied, "PERMISSION_DENIED"),
+        (grpc.StatusCode.UNAUTHENTICATED, Unauthenticated, "UNAUTHENTICATED"),
+        (grpc.StatusCode.DATA_LOSS, InternalError, "DATA_LOSS"),
         (grpc.StatusCode.NOT_FOUND, NotFound, "NOT_FOUND"),
     ],
 )
@@ -196,7 +200,18 @@ async def test_code_that_is_not_asynchronous_has_the_same_client(address: str) -
 
 
 @pytest.mark.parametrize(
-    "method", ["search_batch", "search_stream", "get", "get_many", "collections", "collection", "embed", "serving"]
+    "method",
+    [
+        "with_thumbnails",
+        "search_batch",
+        "search_stream",
+        "get",
+        "get_many",
+        "collections",
+        "collection",
+        "embed",
+        "serving",
+    ],
 )
 def test_the_synchronous_methods_take_the_same(method: str) -> None:
     """Each method of SyncClient has the parameters of its namesake, with the same defaults."""
