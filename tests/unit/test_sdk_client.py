@@ -24,13 +24,14 @@ from sightline import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
     SearchClient,
     SyncClient,
     Unauthenticated,
     Unavailable,
 )
 from sightline._bags import DIMENSION
-from sightline._channel import error_of
+from sightline._channel import RETRY_BUDGET, error_of
 from tests.sdk_server import Servicer, served
 
 IMAGES = [Image("apple", caption="red apple"), Image("pear", caption="green pear")]
@@ -168,6 +169,40 @@ async def test_a_call_that_met_a_stopping_server_is_made_again(
     async with served(servicer) as address, Client(address) as client:
         assert (await client.search("apple"))[0].id == "apple"
     assert turned_away == 1
+
+
+@pytest.mark.parametrize("error", [Unavailable, ResourceExhausted, InternalError, DeadlineExceeded, InvalidArgument])
+async def test_only_what_is_unavailable_is_asked_again(
+    servicer: Servicer, address: str, error: type[sightline.SightlineError]
+) -> None:
+    """An unavailable service is asked three times; every other error is its caller's at once."""
+    servicer.fake.fail(error("no"))
+    async with Client(address) as client:
+        with pytest.raises(error):
+            await client.search("apple")
+    assert len(servicer.metadata) == (3 if error is Unavailable else 1)
+
+
+async def test_retries_have_a_budget(servicer: Servicer, address: str) -> None:
+    """Of a service that is down, all calls together ask no more than the budget again; it is earned back by answers."""
+    servicer.fake.fail(Unavailable("down"))
+    async with Client(address) as client:
+        for _ in range(20):
+            await asyncio.gather(*(client.search("apple") for _ in range(20)), return_exceptions=True)
+        asked = len(servicer.metadata)
+        assert 400 < asked <= 400 + RETRY_BUDGET
+        servicer.fake.recover()
+        for _ in range(100):
+            await asyncio.gather(*(client.search("apple") for _ in range(10)))
+        servicer.fake.fail(Unavailable("down"), times=1)
+        assert len(await client.search("apple")) == 2
+
+
+async def test_many_pictures_go_in_several_calls(address: str) -> None:
+    """Pictures that would be too much for one message are spread over several."""
+    pictures = [bytes([number]) * 9_000_000 for number in range(8)]  # 72 MB, and a message has 64
+    async with Client(address, timeout=60) as client:
+        assert (await client.embed(images=pictures)).shape == (8, DIMENSION)
 
 
 def test_details_that_make_no_sense_are_passed_over() -> None:
