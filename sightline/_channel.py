@@ -44,13 +44,13 @@ _OPTIONS = [
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
-    # A server that hangs is seen only by pings that it owes an answer: after 3 + 2 seconds. Whoever forbids such pings
+    # A server that hangs is seen only by pings that it owes an answer: after 2 + 2 seconds. Whoever forbids such pings
     # says so (ENHANCE_YOUR_CALM), and gRPC doubles the interval.
-    ("grpc.keepalive_time_ms", 3_000),
+    ("grpc.keepalive_time_ms", 2_000),
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.http2.max_pings_without_data", 0),
     # How long a connection may take to be made, too: 20 seconds by default, all of which a server that hangs uses up.
-    ("grpc.min_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 1_500),
     ("grpc.dns_min_time_between_resolutions_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
