@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmarks.certificates import Authority, Pair
 from benchmarks.emoji import MODEL, draw, index_into, some
@@ -71,7 +70,8 @@ def bar() -> dict[str, object]:
                     prove_end(end, cluster.gateway, gateway, proof, fresh=end == NEWEST)
                 prove_command_line(gateway, proof)
                 asyncio.run(prove_guard(gateway, proof))
-            asyncio.run(prove_silence(cluster, "gateway-0", proof))
+                asyncio.run(prove_mutual(gateway, proof))
+            asyncio.run(prove_silence(cluster, "gateway-0", proof, within=SILENT_SECONDS))
     return proof.outcome(
         "grpcurl, Node and Go by the documented steps, the command line, and the SDK at the oldest and newest versions "
         "that it states, each in the clear and over TLS with a key; certificates and keys change without a restart; "
@@ -169,11 +169,12 @@ async def prove_guard(gateway: Guarded, proof: Proof) -> None:
         ("key for lists alone", READER, PermissionDenied, "KEY_NOT_ALLOWED"),
     ):
         outcome = await _outcome(gateway.client(key))
-        proof.expect(f"guard, {case}", [type(outcome), getattr(outcome, "reason", "")], [error, reason])
+        said = [type(outcome).__name__, getattr(outcome, "reason", "")]
+        proof.expect(f"guard, {case}", said, [error.__name__, reason])
         async with gateway.client(key) as client:
             proof.holds(f"guard, {case}: health is open", await client.serving())
     plain = await _outcome(Client(gateway.address, key=KEY, timeout=3))
-    proof.expect("guard, in the clear", type(plain), Unavailable)
+    proof.expect("guard, in the clear", type(plain).__name__, "Unavailable")
 
     pid = gateway.cluster.processes["gateway-0"].pid
     async with gateway.client() as before, before.stream() as stream:
@@ -188,10 +189,10 @@ async def prove_guard(gateway: Guarded, proof: Proof) -> None:
         proof.expect("a withdrawn key", getattr(old, "reason", ""), "UNKNOWN_KEY")
         try:
             await stream.search("pear")
-            ended: Any = None
+            ended = "an answer"
         except SightlineError as error:
-            ended = type(error)
-        proof.expect("an open stream of a withdrawn key", ended, Unauthenticated)
+            ended = type(error).__name__
+        proof.expect("an open stream of a withdrawn key", ended, "Unauthenticated")
     gateway.certificate.cert.write_bytes(b"no certificate")
     gateway.keys.write_bytes(b"no key")
     await asyncio.sleep(1.5)
@@ -203,7 +204,25 @@ async def prove_guard(gateway: Guarded, proof: Proof) -> None:
     proof.holds("no key in the log", not any(key in log for key in (KEY, READER, NEXT_KEY)))
 
 
-async def prove_silence(cluster: LocalCluster, name: str, proof: Proof) -> None:
+async def prove_mutual(gateway: Guarded, proof: Proof) -> None:
+    """Where the gateway asks callers for certificates, one of its authority's is needed, and the key beside it."""
+    gateway.authority.issue("gateway", into=gateway.certificate)
+    write_keys(gateway.keys, {"bar": (KEY, "")})
+    name, settings = "gateway-0", {"tls_client_ca": gateway.authority.ca}
+    await asyncio.to_thread(gateway.cluster.restart, name, settings)
+    ca, own = gateway.authority.ca, gateway.authority.issue("caller")
+    foreign = Authority(gateway.authority.folder / "foreign").issue("caller")
+    for case, tls, key, wanted in (
+        ("own certificate and key", Tls(ca, own.cert, own.key), KEY, type(None)),
+        ("own certificate, no key", Tls(ca, own.cert, own.key), "", Unauthenticated),
+        ("no certificate", Tls(ca), KEY, Unavailable),
+        ("certificate of another authority", Tls(ca, foreign.cert, foreign.key), KEY, Unavailable),
+    ):
+        outcome = await _outcome(Client(gateway.address, tls=tls, key=key, timeout=5))
+        proof.expect(f"mutual TLS, {case}", type(outcome).__name__, wanted.__name__)
+
+
+async def prove_silence(cluster: LocalCluster, name: str, proof: Proof, *, within: float) -> None:
     """A gateway that hangs is noticed long before the deadline, and answers again once it goes on."""
     process = cluster.processes[name]
     async with Client(process.spec.address, timeout=60) as client:
@@ -216,8 +235,8 @@ async def prove_silence(cluster: LocalCluster, name: str, proof: Proof) -> None:
             process.send(signal.SIGCONT)
         seconds = time.monotonic() - began
         proof.figures["hung: seconds until noticed"] = round(seconds, 1)
-        proof.expect("hung: what is noticed", type(outcome), Unavailable)
-        proof.holds(f"hung: within {SILENT_SECONDS:g} s", seconds < SILENT_SECONDS)
+        proof.expect("hung: what is noticed", type(outcome).__name__, "Unavailable")
+        proof.holds(f"hung: within {within:g} s", seconds < within)
         proof.expect("hung, then back: answers", await _outcome(client, close=False), None)
 
 

@@ -1,8 +1,8 @@
 """The keys of callers, as a file lists them: who they are, and which services they may use.
 
-    # name       SHA-256 of the key, in hex                                          services; all without any
-    web          9b871512327c09ce91dd649b3f96a63b7408ef267c8cc5710114e629730cb61f
-    analytics    a2b7ddf3ba73d0c4b1e8f3f6a0a6b2c5bd1e2cc0a6ee65c2e6f8e2f9b6d1c7aa    search, collection
+    # name     SHA-256 of the key, in hex                                          services; all without any
+    web        6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
+    reader     d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35    search, collection
 
 A name may have several keys, so that one can be replaced by another while both work.
 """

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +23,7 @@ from sightline import Client, FakeClient, Image, InvalidArgument, PermissionDeni
 from sightline.errors import SightlineError
 from tests.sdk_server import Servicer, served
 
+PAGE = Path(__file__).parents[2] / "docs" / "security.md"
 SERVICES = ("search", "image", "collection", "embed")
 
 
@@ -207,3 +211,18 @@ async def test_a_key_is_never_shown() -> None:
     assert "cret" not in str(caught.value)
     with pytest.raises(TypeError):
         SyncClient(FakeClient(), key="secret-1")
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="the documented way to make a key needs openssl on PATH")
+def test_keys_are_made_as_documented(tmp_path: Path) -> None:
+    """The commands of docs/security.md write a file of keys that a gateway takes, and so is the example there."""
+    [script] = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    said = subprocess.run(
+        ["bash", "-euc", script + 'echo "$key"'], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    keys = Keys(tmp_path / "keys", SERVICES)
+    assert keys.caller(f"Bearer {said.stdout.strip()}", "embed").name == "web"
+    [example] = re.findall(r"```text\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "keys").write_text(example)
+    with pytest.raises(PermissionDenied):
+        Keys(tmp_path / "keys", SERVICES).caller("Bearer 2", "embed")
