@@ -11,8 +11,10 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.runtime.gate import Gate
 from services.runtime.health import Health, start_health_port
 from services.runtime.interceptor import Border
+from services.runtime.keys import Keys
 from services.runtime.logs import configure
 from services.runtime.settings import Settings
 from sightline._channel import MAX_MESSAGE
@@ -45,6 +47,8 @@ async def serve(
     warm: Callable[[], Awaitable[None]],
     close: Callable[[], Awaitable[None]],
     ending: asyncio.Event | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    keys: Keys | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
@@ -58,13 +62,15 @@ async def serve(
         warm: returns when the process can serve at full speed.
         close: gives back what the process holds.
         ending: set when calls must come to their end, for servicers that hold streams open.
+        credentials: for TLS; the port is in the clear without them. The health port always is.
+        keys: of callers; anybody may call without them.
     """
     configure(settings.log_level)
     stop = asyncio.Event()
     state = Health()
     border = Border()
     server = grpc.aio.server(
-        interceptors=[border],
+        interceptors=[Gate(keys), border] if keys else [border],
         options=server_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
@@ -79,9 +85,14 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     health_port = start_health_port(settings.health_listen, state)
-    port = server.add_insecure_port(settings.listen)
+    port = (
+        server.add_secure_port(settings.listen, credentials)
+        if credentials
+        else server.add_insecure_port(settings.listen)
+    )
     await server.start()
-    log.info("listening on port %d, health on port %d", port, health_port)
+    how = f"{'TLS' if credentials else 'in the clear'}, {'with keys' if keys else 'open to all'}"
+    log.info("listening on port %d (%s), health on port %d", port, how, health_port)
     beating = asyncio.create_task(_beat(state))
     try:
         if await _unless(stop, warm()):

@@ -199,6 +199,20 @@ async def test_faults_of_ours_keep_their_secrets(stub: collection_pb2_grpc.Colle
     assert "secret" not in str(error)
 
 
+async def test_bytes_that_are_no_message_are_refused(
+    stub: collection_pb2_grpc.CollectionServiceAsyncStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Malformed bytes are their sender's fault, with a reason; the log of the server tells of no fault of its own."""
+    call = stub.Get
+    call._request_serializer = bytes  # type: ignore[attr-defined]
+    for data in (b"\x0a\xff", b"\x0a\x01\xff"):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(data)  # type: ignore[arg-type]
+        error = from_rpc_error(caught.value)
+        assert (type(error), error.reason) == (InvalidArgument, "MALFORMED_MESSAGE")
+    assert caplog.records == []
+
+
 async def test_calls_have_ids(stub: collection_pb2_grpc.CollectionServiceAsyncStub) -> None:
     """A call has the id that its caller gave, or one of its own."""
     request = collection_pb2.GetCollectionRequest()
