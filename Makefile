@@ -23,6 +23,7 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 
 test: .venv/.dev  ## Run all tests, with real processes and a real Redis.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
 	@$(PYTHON) -m pytest
 
 check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
@@ -35,6 +36,7 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
 
 protos: .venv/.dev  ## Write the Python stubs of protos/, and docs/settings.md.

@@ -31,9 +31,9 @@ READY_SECONDS = 180.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 # Callers come last: a gateway is ready by itself, and would find nobody for a second.
-_STARTING = (("redis", "encoder", "searcher"), ("gateway",))
+_STARTING = (("redis", "s3", "encoder", "searcher"), ("gateway",))
 # Callers go first, so that what is in flight finds those who answer it.
-_STOPPING = (("gateway",), ("encoder", "searcher"), ("redis",))
+_STOPPING = (("gateway",), ("encoder", "searcher"), ("redis", "s3"))
 
 
 class ClusterError(Exception):

@@ -1,16 +1,11 @@
-"""The store on S3, against a server that speaks like it."""
+"""The store on S3, against a real server."""
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from services.store import Manifest, Model, Pointer, Pointers, Store, transfer, verify
 from sightline.errors import FailedPrecondition, NotFound
@@ -18,26 +13,9 @@ from sightline.errors import FailedPrecondition, NotFound
 CONTENT = bytes(range(256)) * 400
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A server, and the environment that leads s3fs to it."""
-    served: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    served.start()
-    host, port = served.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "a")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield
-    served.stop()
-
-
 @pytest.fixture
-def store(server: None) -> Store:
+def store(bucket: str) -> Store:
     """An empty bucket."""
-    bucket = f"bucket-{secrets.token_hex(4)}"
-    fsspec.filesystem("s3", use_listings_cache=False).mkdir(bucket)
     return Store(f"s3://{bucket}/index")
 
 
