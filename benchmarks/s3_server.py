@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fsspec import filesystem
+from fsspec import filesystem, get_filesystem_class
 
 from services.local.cluster import LocalCluster
 from services.local.ports import HOST, free_ports
@@ -48,9 +48,9 @@ class S3Server:
         # Tags and types of objects lie in a folder of their own, since not every file system has room for them.
         for part in ("buckets", "tags", "run"):
             (folder / part).mkdir(parents=True)
-        command = (str(PROGRAM), "--quiet", "--port", self.address, "--region", REGION, "--health", "/readyz")
-        command += ("posix", "--sidecar", str(folder / "tags"), str(folder / "buckets"))
-        spec = Spec("s3", "s3", command, self.address, self.address, owner)
+        command = [str(PROGRAM), "--quiet", "--port", self.address, "--region", REGION, "--health", "/readyz"]
+        command += ["posix", "--sidecar", str(folder / "tags"), str(folder / "buckets")]
+        spec = Spec("s3", "s3", tuple(command), self.address, self.address, owner)
         self._processes = LocalCluster.of([spec], folder / "run")
 
     def __enter__(self) -> Self:
@@ -92,9 +92,12 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
     """Sets variables while it lasts, for this process and those that it starts."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
+    # The environment is read when a file system is made, and one of before leads elsewhere.
+    get_filesystem_class("s3").clear_instance_cache()
     try:
         yield
     finally:
+        get_filesystem_class("s3").clear_instance_cache()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
@@ -111,5 +114,4 @@ def bucket(name: str = "") -> str:
 
 def files() -> Any:
     """Returns the file system of the server that the environment leads to."""
-    # The environment is read when an instance is made: one of before may lead elsewhere.
-    return filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
+    return filesystem("s3", use_listings_cache=False)

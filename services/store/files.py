@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fsspec.core import url_to_fs
 
 from services.store.patience import Patience
+from services.store.remote import hidden, options
 from services.store.writing import Writer, writer_for
 from sightline.errors import InvalidArgument, SightlineError, Unavailable
 
@@ -34,10 +35,9 @@ class Files:
         self._patience = Patience(timeout)
         self._timeout = timeout
         try:
-            # Cached listings would hide what others publish.
-            self._fs, root = url_to_fs(url, use_listings_cache=False)
+            self._fs, root = url_to_fs(url, **options(url, timeout))
         except (ValueError, ImportError) as exc:
-            raise InvalidArgument(f"{url!r} is no store that can be opened: {exc}", field="store") from exc
+            raise InvalidArgument(f"{hidden(url)!r} is no store that can be opened: {exc}", field="store") from exc
         self._root = root.rstrip("/")
         self._writer: Writer = writer_for(self._fs)
 
@@ -54,9 +54,13 @@ class Files:
         """Returns the bytes from `start` up to `end`, or all of them where the store cannot read ranges."""
         return self._unless_missing(lambda: _bytes(self._fs.cat_file(self._at(path), start=start, end=end)), path)
 
+    def size(self, path: str) -> int | None:
+        """Returns how many bytes the file has; None where there is no such file, or the store does not say."""
+        return self._unless_missing(lambda: _number(self._fs.info(self._at(path)).get("size")), path)
+
     def names(self, path: str) -> list[str]:
         """Returns the names of what is in a folder, sorted; none where there is no such folder."""
-        found = self._unless_missing(lambda: list(self._fs.ls(self._at(path), detail=False)), path or self.url)
+        found = self._unless_missing(lambda: list(self._fs.ls(self._at(path), detail=False)), path or hidden(self.url))
         return sorted({str(one).rstrip("/").rsplit("/", 1)[-1] for one in found or []})
 
     def create(self, path: str, data: bytes) -> bool:
@@ -103,6 +107,10 @@ class Files:
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _number(size: object) -> int | None:
+    return int(size) if isinstance(size, int) else None
 
 
 def _bytes(data: bytes | str) -> bytes:

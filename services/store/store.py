@@ -56,6 +56,11 @@ class Store:
         self.url = url
         self._files = Files(url, timeout)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a disk of this machine, whose files are used where they lie."""
+        return self._files.local is not None
+
     def collections(self) -> list[str]:
         """Returns the names of the collections that the store has, sorted. Raises Unavailable."""
         return [name for name in self._files.names("") if is_collection(name)]
@@ -126,6 +131,7 @@ class Store:
             FailedPrecondition: CURRENT is not `expected` (CURRENT_MOVED), or the store has no conditional write
                 (READ_ONLY_STORE).
             NotFound: `new.generation` is not published.
+            Unavailable: the store failed, and whether CURRENT has moved is not known.
         """
         self.manifest(collection, new.generation)
         data = _dump({"generation": new.generation, "previous": new.previous})
@@ -134,7 +140,12 @@ class Store:
             if (current := _parse_pointer("CURRENT", found)) != expected:
                 raise _moved(collection, expected, current)
 
-        if not self._files.exchange(f"{collection}/CURRENT", check, data):
+        try:
+            won = self._files.exchange(f"{collection}/CURRENT", check, data)
+        except Unavailable as exc:
+            message = f"{exc.message}; whether CURRENT has moved is not known: look, and then try again if it has not"
+            raise Unavailable(message, reason=exc.reason) from exc
+        if not won:
             raise _moved(collection, expected, self.pointers(collection).current)
 
     def local_folder(self, collection: str, generation: int, shard: int) -> Path | None:
@@ -147,7 +158,7 @@ class Store:
 
         Raises:
             FailedPrecondition: it is missing or of another size (CORRUPT_GENERATION). The checksum is not looked at.
-            Unavailable: the store fell silent.
+            Unavailable: the store fell silent, or sent less than it has.
         """
         home = self._home(collection, generation)
         fetch(self._files, f"{home}/{shard_name(shard)}/{file.name}", file, target)
