@@ -101,7 +101,7 @@ class Published:
         wanted = set(self.by_urgency())
         self._manifests = {key: manifest for key, manifest in self._manifests.items() if key in wanted}
         if self._notes:
-            self._notes.write({name: self._noted(name) for name in self.collections()})
+            self._notes.write({name: self._noted(name) for name in self.collections() if self.wanted(name)})
 
     def _noted(self, collection: str) -> Noted:
         manifests = {key[1]: manifest for key, manifest in self._manifests.items() if key[0] == collection}

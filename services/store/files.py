@@ -74,9 +74,13 @@ class Files:
     def exchange(self, path: str, check: Callable[[bytes | None], None], data: bytes) -> bool:
         """Writes a file if it is still as `check` saw it; `check` raises where that is not what was expected.
 
-        Returns False where another writer came in between.
+        Returns False where another writer came in between. Raises Unavailable where it is not known what happened.
         """
-        return self._run(lambda: self._writer.exchange(self._at(path), check, data), path)
+        try:
+            return self._run(lambda: self._writer.exchange(self._at(path), check, data), path)
+        except Unavailable as exc:
+            message = f"{exc.message}; whether it was written is not known: look before you try again"
+            raise Unavailable(message, reason=exc.reason) from exc
 
     def upload(self, file: Path, path: str) -> None:
         """Copies a local file into the store."""

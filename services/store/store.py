@@ -131,7 +131,6 @@ class Store:
             FailedPrecondition: CURRENT is not `expected` (CURRENT_MOVED), or the store has no conditional write
                 (READ_ONLY_STORE).
             NotFound: `new.generation` is not published.
-            Unavailable: the store failed, and whether CURRENT has moved is not known.
         """
         self.manifest(collection, new.generation)
         data = _dump({"generation": new.generation, "previous": new.previous})
@@ -140,12 +139,7 @@ class Store:
             if (current := _parse_pointer("CURRENT", found)) != expected:
                 raise _moved(collection, expected, current)
 
-        try:
-            won = self._files.exchange(f"{collection}/CURRENT", check, data)
-        except Unavailable as exc:
-            message = f"{exc.message}; whether CURRENT has moved is not known: look, and then try again if it has not"
-            raise Unavailable(message, reason=exc.reason) from exc
-        if not won:
+        if not self._files.exchange(f"{collection}/CURRENT", check, data):
             raise _moved(collection, expected, self.pointers(collection).current)
 
     def local_folder(self, collection: str, generation: int, shard: int) -> Path | None:
