@@ -4,6 +4,7 @@ served, and the old one goes on being served."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from benchmarks.emoji import draw, encoding, some
 from benchmarks.faulty import Fault, FaultyProxy
 from benchmarks.losses import expect_whole
 from benchmarks.proof import Proof
-from benchmarks.stage import Stage, staged
+from benchmarks.stage import PATIENCE, Stage, staged
 from benchmarks.stamped import COLLECTION, SMALL, Stamped, indexer, wait_visible
 from benchmarks.traffic import Call
 from services.local import probes
@@ -161,7 +162,7 @@ async def restarted(stage: Stage, proxy: FaultyProxy, proof: Proof) -> None:
         await asyncio.to_thread(stage.cluster.restart, "gateway-1", wait=False)
         async with replace(stage, gateways=stage.gateways[:1]).traffic(*QUESTIONS) as traffic:
             await asyncio.sleep(stage.seconds)
-        proof.expect(f"{case}: a gateway that knows nothing", await _refusal(stage.gateways[1]), "STORE_UNREAD")
+        proof.expect(f"{case}: a gateway that knows nothing", await _first_word(stage.gateways[1]), "STORE_UNREAD")
         health = stage.cluster.processes["gateway-1"].spec.health
         proof.holds(f"{case}: it is not ready", not await asyncio.to_thread(probes.is_ready, health))
     await asyncio.to_thread(stage.cluster.wait_ready, "gateway-1")
@@ -223,14 +224,18 @@ async def _served(stage: Stage, proof: Proof, case: str, calls: Sequence[Call], 
     proof.expect(f"{case}: other generations that answered", sorted({*tally.generations} - generations), [])
 
 
-async def _refusal(gateway: str) -> str:
-    """Returns why a gateway answers no question; nothing where it does."""
+async def _first_word(gateway: str) -> str:
+    """Waits until a gateway that starts says something; returns why it answers no question, nothing where it does."""
+    said, until = "UNAVAILABLE", time.monotonic() + PATIENCE
     async with Client(gateway) as client:
-        try:
-            await client.search(np.ones(SMALL.dimension, np.float32), collection=COLLECTION, timeout=5)
-        except SightlineError as error:
-            return error.reason
-    return ""
+        while said == "UNAVAILABLE" and time.monotonic() < until:
+            try:
+                await client.search(np.ones(SMALL.dimension, np.float32), collection=COLLECTION, timeout=5)
+                said = ""
+            except SightlineError as error:
+                said = error.reason
+                await asyncio.sleep(0.1)
+    return said
 
 
 def _commit(store: Store, expected: Pointer | None, new: Pointer) -> str:

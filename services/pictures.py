@@ -16,9 +16,18 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sightline.errors import InvalidArgument
 
+try:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    _HEIF: tuple[str, ...] = ("HEIF",)
+except ImportError:
+    _HEIF = ()
+
 MAX_BYTES = 10 * 1024 * 1024
 MAX_PIXELS = 64_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", *_HEIF)
+"""What is read. HEIF, which has HEIC, where the package pillow-heif is installed."""
 
 Pixels = NDArray[np.uint8]
 
@@ -26,6 +35,23 @@ _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BI
 _WHITE = (255, 255, 255, 255)
 # Scaling the whole of a very long strip, to cut out its middle, would need gigabytes.
 _MAX_SCALED_PIXELS = 16_000_000
+
+# How files begin, so that what is broken is not called something else: a mark, and where it stands.
+_MARKS = (
+    (b"\xff\xd8\xff", 0, "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", 0, "PNG"),
+    (b"WEBP", 8, "WEBP"),
+    (b"GIF8", 0, "GIF"),
+    (b"II*\0", 0, "TIFF"),
+    (b"MM\0*", 0, "TIFF"),
+    (b"ftypavif", 4, "AVIF"),
+    (b"ftypavis", 4, "AVIF"),
+    (b"ftyphei", 4, "HEIF"),
+    (b"ftyphev", 4, "HEIF"),
+    (b"ftypmif1", 4, "HEIF"),
+    (b"ftypmsf1", 4, "HEIF"),
+)
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 # Pillow warns of what is odd in a file: that is its sender's business, and no line of our logs.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -76,17 +102,17 @@ def open_picture(
         with Image.open(BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened, max_pixels, field)
             opened.load()
-            return _rgb(_upright(opened))
+            return _rgb(_upright(_black_is_zero(opened)))
     except UnidentifiedImageError as error:
-        message = f"not an image that can be read; send one of {', '.join(FORMATS)}"
-        raise _refused(message, "NOT_AN_IMAGE", field) from error
+        raise _unidentified(data, field) from error
     except Image.DecompressionBombError as error:
         message = f"an image may have {max_pixels:,} pixels at the most, this one has several times as many"
         raise _refused(message, "IMAGE_TOO_LARGE", field) from error
     except (InvalidArgument, MemoryError):
         raise
     except Exception as error:  # every codec has its own way of failing on a broken file
-        raise _refused(f"the image is broken or truncated: {error}"[:300], "BROKEN_IMAGE", field) from error
+        told = " ".join(str(error).split())
+        raise _refused(f"the image is broken or truncated: {told}"[:300], "BROKEN_IMAGE", field) from error
 
 
 def prepare(picture: Image.Image, preparation: Preparation) -> Pixels:
@@ -101,10 +127,12 @@ def prepare(picture: Image.Image, preparation: Preparation) -> Pixels:
 
 def thumbnail(picture: Image.Image, longest: int = 256) -> bytes:
     """Returns a WebP file of the RGB picture, its longer side `longest` pixels; smaller pictures keep their size."""
-    small = picture.copy()
-    small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    scale = min(1.0, longest / max(picture.size))
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     file = BytesIO()
-    small.save(file, "WEBP", quality=82, method=4)
+    # Averaging whole pixels first, and a quicker search by the codec, take less than half of the time; the eye sees
+    # no difference.
+    picture.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.0).save(file, "WEBP", quality=82, method=1)
     return file.getvalue()
 
 
@@ -112,11 +140,28 @@ def _refused(message: str, reason: str, field: str) -> InvalidArgument:
     return InvalidArgument(message, reason=reason, field=field)
 
 
+def _unidentified(data: bytes, field: str) -> InvalidArgument:
+    begins = next((kind for mark, at, kind in _MARKS if data.startswith(mark, at)), "")
+    if begins == "HEIF" and not _HEIF:
+        return _refused("a HEIF picture; reading those takes the package pillow-heif", "NOT_AN_IMAGE", field)
+    if begins:
+        message = f"the image is broken or truncated: it begins as {begins}, but cannot be opened"
+        return _refused(message, "BROKEN_IMAGE", field)
+    return _refused(f"not an image that can be read; send one of {', '.join(FORMATS)}", "NOT_AN_IMAGE", field)
+
+
 def _check_size(opened: Image.Image, max_pixels: int, field: str) -> None:
     width, height = opened.size
     if width * height > max_pixels:
         message = f"an image may have {max_pixels:,} pixels at the most, this one has {width:,} × {height:,}"
         raise _refused(message, "IMAGE_TOO_LARGE", field)
+
+
+def _black_is_zero(opened: Image.Image) -> Image.Image:
+    """TIFF may count greys from white; of 8 bits Pillow turns them by itself, of 16 it does not."""
+    if not opened.mode.startswith("I;16") or getattr(opened, "tag_v2", {}).get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
+        return opened
+    return Image.fromarray(np.uint16(65535) - np.asarray(opened, dtype=np.uint16))
 
 
 def _upright(opened: Image.Image) -> Image.Image:

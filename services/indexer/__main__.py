@@ -1,4 +1,4 @@
-"""The indexer's command line: `python -m services.indexer build|publish|rollback|list`."""
+"""The indexer's command line: `python -m services.indexer build|inspect|publish|rollback|list`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,17 +19,28 @@ from rich.markup import escape
 
 from services.indexer.build import Plan, World
 from services.indexer.build import build as build_generation
+from services.indexer.describing import describe, print_description
 from services.indexer.documents import document
 from services.indexer.encoding import Encoders
 from services.indexer.intake import Pace
 from services.indexer.listing import describe_store, print_store
+from services.indexer.options import (
+    Attributes,
+    CaptionColumn,
+    IdColumn,
+    Kind,
+    SourceUrl,
+    Types,
+    UriColumn,
+    source_options,
+)
 from services.indexer.publish import Wait
 from services.indexer.publish import publish as publish_generation
 from services.indexer.publish import rollback as roll_back
 from services.indexer.reading import Reader
 from services.indexer.report import RefusalLog, progress_on
 from services.indexer.searchers import SearcherReplicas
-from services.indexer.sources import open_source
+from services.indexer.sources import Source, open_source
 from services.indexer.spool import Spool
 from services.runtime.settings import addresses
 from services.store import Manifest, Pointer, Store
@@ -50,12 +62,18 @@ Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the sea
 @app.command()
 def build(
     *,
-    source: Annotated[str, typer.Argument(help="A folder of images, or a JSONL file of id, uri, caption, attributes.")],
+    source: SourceUrl,
     store: StoreUrl,
     collection: Collection,
     encoder: Annotated[str, typer.Option(envvar="SIGHTLINE_ENCODERS", help="host:port,… of the encoders.")],
     shards: Annotated[int, typer.Option(min=1, max=4096, help="Shards that the images are spread over.")] = 4,
     index: Annotated[str, typer.Option(help="FAISS factory string; Flat is exact.")] = "Flat",
+    source_kind: Kind = "",
+    uri_column: UriColumn = "",
+    id_column: IdColumn = "",
+    caption_column: CaptionColumn = "",
+    attribute: Attributes = None,
+    typed: Types = None,
     scope: Annotated[str, typer.Option(help="What all pictures are, where the model is for that alone.")] = "",
     errors: Annotated[str | None, typer.Option(help="File for all that is left out: JSONL of uri, reason.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read and decode.")] = os.cpu_count() or 1,
@@ -72,7 +90,17 @@ def build(
         asked = _searchers(searchers, unchecked) if publish else None
         plan = Plan(collection, shards, index, scope, Pace(reading=4 * workers, encoding=in_flight))
         encoders, opened = _targets(encoder, "--encoder"), Store(store)
-        manifest = _build(console, plan, source, store=opened, encoders=encoders, workers=workers, errors=errors)
+        options = source_options(
+            kind=source_kind,
+            uri_column=uri_column,
+            id_column=id_column,
+            caption_column=caption_column,
+            attribute=attribute,
+            typed=typed,
+        )
+        pictures = open_source(source, options)
+        print_description(console, describe(pictures))
+        manifest = _build(console, plan, pictures, store=opened, encoders=encoders, workers=workers, errors=errors)
         console.print(
             f"generation {manifest.generation} of {collection}: {manifest.images:,} images",
             highlight=False,
@@ -84,6 +112,35 @@ def build(
                 opened, collection, asked, generation=manifest.generation, wait=wait, tell=_teller(console)
             )
             _say_current(console, collection, asyncio.run(work))
+
+
+@app.command()
+def inspect(
+    *,
+    source: SourceUrl,
+    source_kind: Kind = "",
+    uri_column: UriColumn = "",
+    id_column: IdColumn = "",
+    caption_column: CaptionColumn = "",
+    attribute: Attributes = None,
+    typed: Types = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Show what a build would make of a source, from its first rows: what kind it is, and the types of attributes."""
+    with _told():
+        options = source_options(
+            kind=source_kind,
+            uri_column=uri_column,
+            id_column=id_column,
+            caption_column=caption_column,
+            attribute=attribute,
+            typed=typed,
+        )
+        found = describe(open_source(source, options))
+        if as_json:
+            print(json.dumps(asdict(found), ensure_ascii=True, indent=1))
+        else:
+            print_description(Console(), found)
 
 
 @app.command()
@@ -148,7 +205,7 @@ def list_generations(
 def _build(
     console: Console,
     plan: Plan,
-    source: str,
+    source: Source,
     *,
     store: Store,
     encoders: tuple[str, ...],
@@ -176,7 +233,7 @@ def _build(
                     ),
                     progress=progress,
                 )
-                return build_generation(plan, open_source(source), world)
+                return build_generation(plan, source, world)
         finally:
             executor.shutdown(wait=False, cancel_futures=True)
             refused.show(console)

@@ -68,13 +68,15 @@ class Intake:
 
     async def run(self, source: Source, reader: Reads, encoder: Encoder, pace: Pace) -> None:
         """Spools all that can be encoded. Raises SightlineError where the encoder fails for good."""
+        self.schema = Schema(source.types)
         self._progress.stage("encoding", source.total)
         prepared = self._model.preparation
         size = max(1, min(BATCH_ITEMS, BATCH_BYTES // (prepared.height * prepared.width * 3)))
 
         async def encode(batch: list[Picture]) -> list[tuple[Picture, Vector | SightlineError]]:
-            vectors = await encoder.encode([picture.pixels for picture in batch])
-            return list(zip(batch, vectors, strict=True))
+            fresh = [picture.pixels for picture in batch if picture.row.vector is None]
+            vectors = iter(await encoder.encode(fresh) if fresh else [])
+            return [(one, next(vectors) if one.row.vector is None else one.row.vector) for one in batch]
 
         async with (
             aclosing(in_order(self._admitted(source.items), reader.read, pace.reading)) as read,
@@ -122,6 +124,8 @@ class Intake:
         for picture, vector in batch:
             if isinstance(vector, SightlineError):
                 self._refuse(picture.row.refused(f"the encoder refused it: {vector}"))
+            elif len(vector) != self._model.dimension:
+                self._refuse(picture.row.refused(f"has {len(vector)} dimensions, the model {self._model.dimension}"))
             elif not abs(float(np.linalg.norm(vector)) - 1) <= UNIT_TOLERANCE:  # NaN is none either
                 self._refuse(picture.row.refused("the encoder's vector is not of unit length"))
             elif refusal := self._settle(picture.row):

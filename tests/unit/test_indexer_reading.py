@@ -66,7 +66,7 @@ async def test_a_network_that_stumbles_is_asked_again(read: Callable[..., Reader
     """A failure that may pass is tried again; one that lasts is a refusal."""
     calls: list[str] = []
 
-    def stumbling(location: str) -> bytes:
+    def stumbling(location: str, span: object) -> bytes:
         calls.append(location)
         if len(calls) < 3:
             raise ConnectionResetError("reset")
@@ -74,7 +74,7 @@ async def test_a_network_that_stumbles_is_asked_again(read: Callable[..., Reader
 
     assert isinstance(await read(fetch=stumbling).read(Row("a", "a", "a")), Picture)
 
-    def dead(location: str) -> bytes:
+    def dead(location: str, span: object) -> bytes:
         raise ConnectionResetError("reset")
 
     refusal = await read(fetch=dead).read(Row("a", "a", "a"))

@@ -9,7 +9,8 @@ import fsspec
 import pytest
 
 from services.indexer.rows import Refusal, Row
-from services.indexer.sources import LINE_LIMIT, open_source
+from services.indexer.sources import open_source
+from services.indexer.sources.lines import LINE_LIMIT
 from sightline.errors import InvalidArgument, NotFound
 
 
@@ -112,7 +113,8 @@ class TestLines:
             ({}, "uri: missing or empty"),
             ({"uri": ""}, "uri: missing or empty"),
             ({"uri": 3}, "uri: must be a text"),
-            ({"uri": "a", "title": "x"}, "title: unknown"),
+            ({"uri": "a", "meta": {"x": 1}}, "attributes.meta: must be"),
+            ({"uri": "a", "x": 1, "attributes": {"x": 2}}, "attributes.x: given twice"),
             ({"uri": "a", "caption": "x" * 20_000}, "caption: may have at most 16,384 bytes, has 20,000"),
             ({"uri": "a", "attributes": []}, "attributes: must be an object"),
             ({"uri": "a", "attributes": {"x": {}}}, "attributes.x: must be"),

@@ -193,7 +193,7 @@ class TestOpen:
             (zip_file(), "NOT_AN_IMAGE"),
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "NOT_AN_IMAGE"),
             (file_of(noise((8, 8)), "ICO"), "NOT_AN_IMAGE"),
-            (png_header(0, 8), "NOT_AN_IMAGE"),
+            (png_header(0, 8), "BROKEN_IMAGE"),
         ],
     )
     def test_no_image(self, data: bytes, reason: str) -> None:
