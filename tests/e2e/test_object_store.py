@@ -42,10 +42,11 @@ def proof() -> Iterator[Proof]:
 def test_pictures_in_buckets_are_indexed_and_found(
     cluster: LocalCluster, all_pictures: Path, proxy: FaultyProxy, proof: Proof, tmp_path: Path
 ) -> None:
-    """Pictures of a bucket and of a web server have the vectors of those on a disk; they are found in a store in a
-    bucket; and where a bucket fails in the middle of a build, there is no generation with half of them."""
+    """Pictures that a table names in a bucket are found in a store in a bucket; and where a bucket fails in the middle
+    of a build, there is no generation with half of them."""
     pictures = some(all_pictures, 90, tmp_path)
-    bucket_pictures.prove(pictures, cluster.addresses("encoder")[0], proxy, proof, tmp_path)
+    encoder = cluster.addresses("encoder")[0]
+    bucket_pictures.prove(pictures, encoder, proxy, proof, tmp_path, places=["bucket"])
 
 
 async def test_a_store_that_fails_takes_nothing_away(stage: Stage, proxy: FaultyProxy, proof: Proof) -> None:
