@@ -22,7 +22,6 @@ from services.local.topology import Topology
 from services.store import Manifest, Store
 from sightline import Client
 
-
 PLACES = ("disk", "bucket", "web", "folder")
 
 
