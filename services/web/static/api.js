@@ -39,6 +39,14 @@ export function image(collection, id) {
   return call(imagePath(collection, id));
 }
 
+// The thumbnails of up to 64 images, each with an error of its own where it has none.
+export async function thumbnails(collection, ids, generation, signal) {
+  const headers = { "content-type": "application/json" };
+  const body = JSON.stringify({ ids, fields: ["id"], thumbnails: true, generation });
+  const path = `v1/collections/${encodeURIComponent(collection)}/images/batch`;
+  return (await call(path, { method: "POST", headers, signal, body })).items;
+}
+
 export function thumbnail(collection, id, generation) {
   return `${imagePath(collection, id)}/thumbnail?generation=${generation}`;
 }

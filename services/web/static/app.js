@@ -19,6 +19,7 @@ let known = []; // collections
 let result = null;
 let asking = null; // the AbortController of the question under way
 let typing = false; // whether the last step of the history may be written over
+let composing = false;
 let timer, settling, busy;
 
 const collection = () => known.find((one) => one.name === state.collection);
@@ -124,7 +125,7 @@ function tell(answer, asked) {
   filters.learn(answer.hits);
   telling.noBlank();
   telling.noNotice();
-  grid.draw(answer, asked.collection, { open, like, add: (hit) => put(hit, 1), subtract: (hit) => put(hit, -1) });
+  grid.draw(answer, asked.collection, { open, like, add: (hit) => put(hit, 1), subtract: (hit) => put(hit, -1) }, asking.signal);
   telling.line(answer);
   if (!answer.coverage.complete || answer.degraded.length) telling.partial(answer);
   if (!answer.hits.length && answer.coverage.complete) {
@@ -147,6 +148,7 @@ function fail(error) {
 // What people do.
 
 function type() {
+  if (composing) return; // half a character is no question
   const first = !typing;
   typing = true;
   clearTimeout(settling);
@@ -225,11 +227,14 @@ function close() {
 }
 
 $("q").addEventListener("input", (event) => {
-  if (event.isComposing) return; // half a character is no question
   clearTimeout(timer);
-  timer = setTimeout(type, DEBOUNCE_MS);
+  if (!event.isComposing) timer = setTimeout(type, DEBOUNCE_MS);
 });
-$("q").addEventListener("compositionend", type);
+$("q").addEventListener("compositionstart", () => (composing = true));
+$("q").addEventListener("compositionend", () => {
+  composing = false;
+  type();
+});
 $("q").addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown") {
     event.preventDefault();

@@ -1,23 +1,23 @@
 // The pictures found: cards that are kept from one answer to the next, so that nothing flickers while one types.
 
-import { thumbnail } from "./api.js";
 import { $, ICONS, el, icon } from "./dom.js";
+import { load } from "./thumbnails.js";
 
 const grid = $("grid");
-const EAGER = 24; // about what a screen shows at first
 let cards = new Map();
 
-// actions: {open(hit), like(hit), add(hit), subtract(hit)}
-export function draw(result, collection, actions) {
+// actions: {open(hit), like(hit), add(hit), subtract(hit)}; `signal` ends what the next question makes useless
+export function draw(result, collection, actions, signal) {
   const kept = new Map();
   result.hits.forEach((hit, rank) => {
     const key = `${collection} ${result.generation} ${hit.id}`;
-    const card = cards.get(key) ?? make(collection, result.generation, actions, rank);
-    card.show(hit, rank);
+    const card = cards.get(key) ?? make(actions);
+    card.tell(hit, rank);
     kept.set(key, card);
   });
   cards = kept;
   grid.replaceChildren(...[...kept.values()].map((card) => card.item));
+  load([...kept.values()].filter((card) => !card.pictured), collection, result.generation, signal);
 }
 
 export function clear() {
@@ -25,11 +25,11 @@ export function clear() {
   grid.replaceChildren();
 }
 
-function make(collection, generation, actions, rank) {
+function make(actions) {
   let hit;
   const act = (what) => () => actions[what](hit);
   const picture = el("img", {
-    alt: "", width: 256, height: 256, decoding: "async", loading: rank < EAGER ? "eager" : "lazy", draggable: "false",
+    alt: "", width: 256, height: 256, decoding: "async", draggable: "false",
     // Only a missing file says so: the caption stands beneath anyhow.
     onerror: () => picture.classList.add("missing"),
   });
@@ -44,10 +44,18 @@ function make(collection, generation, actions, rank) {
   const item = el("li", { class: "card" }, main, tools);
   return {
     item,
-    show(found, place) {
+    id: null,
+    pictured: false,
+    show(address, lazily = false) {
+      picture.loading = lazily ? "lazy" : "eager";
+      picture.classList.toggle("missing", !address);
+      if (address) picture.src = address;
+      this.pictured = true;
+    },
+    tell(found, place) {
       const title = found.image.caption || found.id;
-      if (hit?.id !== found.id) picture.src = thumbnail(collection, found.id, generation);
       hit = found;
+      this.id = found.id;
       item.dataset.id = found.id;
       item.dataset.rank = String(place);
       caption.textContent = title;
