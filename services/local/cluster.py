@@ -31,9 +31,9 @@ READY_SECONDS = 180.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 # Callers come last: a gateway is ready by itself, and would find nobody for a second.
-_STARTING = (("redis", "s3", "encoder", "searcher"), ("gateway",))
+_STARTING = (("redis", "s3", "encoder", "searcher"), ("gateway", "web"))
 # Callers go first, so that what is in flight finds those who answer it.
-_STOPPING = (("gateway",), ("encoder", "searcher"), ("redis", "s3"))
+_STOPPING = (("web",), ("gateway",), ("encoder", "searcher"), ("redis", "s3"))
 
 
 class ClusterError(Exception):
@@ -50,6 +50,7 @@ class LocalCluster:
         topology: how many processes of each kind.
         overrides: settings by role or process name, in lower case: {"gateway": {"max_batch": 1}}.
         port: the first gateway's port; any where it is 0.
+        web_port: the first web process's port; any where it is 0.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LocalCluster:
         topology: Topology | None = None,
         overrides: Overrides | None = None,
         port: int = 0,
+        web_port: int = 0,
     ) -> None:
         run_dir = run_dir.resolve()
         store = store if "://" in store else str(Path(store).resolve())
@@ -68,7 +70,15 @@ class LocalCluster:
         self.store = store
         self.run_dir = run_dir
         self.topology = topology or Topology()
-        specs = plan(self.topology, store=store, model=model, run_dir=run_dir, overrides=overrides, port=port)
+        specs = plan(
+            self.topology,
+            store=store,
+            model=model,
+            run_dir=run_dir,
+            overrides=overrides,
+            port=port,
+            web_port=web_port,
+        )
         self.processes = _processes(specs, run_dir)
         self._guard: subprocess.Popen[str] | None = None
 
@@ -89,6 +99,11 @@ class LocalCluster:
         """Every gateway's host:port."""
         return self.addresses("gateway")
 
+    @property
+    def web(self) -> str | None:
+        """The first web process's address, for browsers; None where there is none."""
+        return next((f"http://{address}/" for address in self.addresses("web")), None)
+
     def addresses(self, role: str) -> list[str]:
         """The host:port of each process of a role."""
         return [process.spec.address for process in self.processes.values() if process.spec.role == role]
@@ -105,7 +120,7 @@ class LocalCluster:
             raise
 
     def close(self) -> None:
-        """Drains and stops all processes: gateways, then those that they ask, then Redis."""
+        """Drains and stops all processes: web processes, gateways, then those that they ask, then Redis."""
         for roles in _STOPPING:
             self._end([process for process in self.processes.values() if process.spec.role in roles])
         if self._guard and self._guard.stdin:
