@@ -8,7 +8,7 @@ SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
-CODE := sightline services training benchmarks tests tools/settings_page.py
+CODE := sightline services training benchmarks tests tools/contract.py tools/settings_page.py
 
 .PHONY: help demo test check prove protos pins clean
 .DEFAULT_GOAL := help
@@ -32,6 +32,7 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@$(PYTHON) -m mypy $(CODE)
 	@.venv/bin/lint-imports
 	@tools/protos.sh --check
+	@$(PYTHON) tools/contract.py --check
 	@$(PYTHON) tools/settings_page.py --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
@@ -39,8 +40,9 @@ prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go 
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
 
-protos: .venv/.dev  ## Write the Python stubs of protos/, and docs/settings.md.
+protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, and docs/settings.md.
 	@tools/protos.sh
+	@$(PYTHON) tools/contract.py
 	@$(PYTHON) tools/settings_page.py
 
 pins: .venv/.dev  ## Renew constraints.txt, the versions that set-up installs.

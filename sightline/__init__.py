@@ -14,8 +14,10 @@ from sightline.errors import (
     InternalError,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     SightlineError,
+    Unauthenticated,
     Unavailable,
     Unimplemented,
 )
@@ -35,6 +37,7 @@ from sightline.results import (
     StageTimes,
     StoredImage,
 )
+from sightline.security import Tls
 from sightline.stream import SearchStream
 from sightline.surface import SearchClient
 from sightline.sync import SyncClient
@@ -57,6 +60,7 @@ __all__ = [
     "InvalidArgument",
     "Model",
     "NotFound",
+    "PermissionDenied",
     "ResourceExhausted",
     "SearchClient",
     "SearchRequest",
@@ -66,6 +70,8 @@ __all__ = [
     "StageTimes",
     "StoredImage",
     "SyncClient",
+    "Tls",
+    "Unauthenticated",
     "Unavailable",
     "Unimplemented",
     "Weighted",

@@ -24,7 +24,7 @@ from sightline.results import (
     StageTimes,
     StoredImage,
 )
-from sightline.v1 import collection_pb2, common_pb2, image_pb2, search_pb2
+from sightline.v1 import collection_pb2, common_pb2, embed_pb2, image_pb2, search_pb2
 
 _CACHE_STATES = {
     search_pb2.CACHE_STATE_MISS: CacheState.MISS,
@@ -107,6 +107,16 @@ def _to_term(weight: float, part: Part) -> search_pb2.WeightedTerm:
             return search_pb2.WeightedTerm(weight=weight, image_id=known)
         case Vector(data):
             return search_pb2.WeightedTerm(weight=weight, vector=common_pb2.Vector(values=data))
+
+
+def to_input(part: Text | Picture) -> embed_pb2.EmbedInput:
+    """Returns the message of what is to become a vector."""
+    if isinstance(part, Picture):
+        return embed_pb2.EmbedInput(image=part.data)
+    try:
+        return embed_pb2.EmbedInput(text=part.words)
+    except UnicodeEncodeError as exc:
+        raise InvalidArgument("must be text that UTF-8 can write", reason="NOT_UTF8", field="inputs") from exc
 
 
 def to_filter(condition: Filter) -> common_pb2.Filter:

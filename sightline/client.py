@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import grpc
 import numpy as np
@@ -20,11 +19,13 @@ from sightline._translate import (
     from_stored,
     from_stored_item,
     to_fields,
+    to_input,
     to_request,
 )
 from sightline.errors import SightlineError, Unavailable
-from sightline.queries import SearchRequest, image
+from sightline.queries import Picture, SearchRequest, Text
 from sightline.results import Collection, SearchResult, StoredImage
+from sightline.security import Tls, bearer
 from sightline.stream import ReopeningStream, SearchStream
 from sightline.surface import WINDOW, SearchClient
 from sightline.v1 import (
@@ -37,6 +38,16 @@ from sightline.v1 import (
     search_pb2,
     search_pb2_grpc,
 )
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `Client` takes beside an address."""
+
+    tls: Tls | grpc.ChannelCredentials | None
+    key: str
+    timeout: float
+    metadata: dict[str, str] | None
+
 
 _Request = TypeVar("_Request")
 _Reply = TypeVar("_Reply")
@@ -56,25 +67,33 @@ class Client(SearchClient):
 
     Args:
         address: ``host:port``, or any gRPC target; a name with several addresses is balanced over all of them.
-        tls: credentials, from `grpc.ssl_channel_credentials`; in the clear when None.
+        tls: whom to trust and what to show; in the clear when None. Credentials of gRPC's own will do as well.
+        key: sent with every call, where the service asks for one. Not without `tls`, unless the network is your own.
         timeout: seconds that a call has unless it says otherwise.
-        metadata: sent with every call, such as ``{"authorization": "Bearer …"}``.
+        metadata: sent with every call.
+
+    Raises:
+        InvalidArgument: `key` is none that a call can carry.
     """
 
     def __init__(
         self,
         address: str,
         *,
-        tls: grpc.ChannelCredentials | None = None,
+        tls: Tls | grpc.ChannelCredentials | None = None,
+        key: str = "",
         timeout: float = 10.0,
         metadata: dict[str, str] | None = None,
     ) -> None:
         self._address = address
         self._tls = tls
-        self._timeout = timeout
-        self._metadata = tuple((metadata or {}).items())
-
+        self.timeout = timeout
+        own = {"authorization": bearer(key)} if key else {}
+        self._metadata = tuple({**own, **(metadata or {})}.items())
         self._opened: grpc.aio.Channel | None = None
+
+    def __repr__(self) -> str:
+        return f"<Client: {self._address}{', TLS' if self._tls else ''}>"
 
     @property
     def _channel(self) -> grpc.aio.Channel:
@@ -92,7 +111,7 @@ class Client(SearchClient):
         return from_response(await self._call(stub.Search, to_request(request), timeout, request_id))
 
     async def _search_batch(
-        self, requests: list[SearchRequest], timeout: float | None, request_id: str | None
+        self, requests: list[SearchRequest], timeout: float, request_id: str | None
     ) -> list[SearchResult | SightlineError]:
         stub = search_pb2_grpc.SearchServiceStub(self._channel)
         message = search_pb2.SearchBatchRequest(requests=[to_request(request) for request in requests])
@@ -106,7 +125,7 @@ class Client(SearchClient):
             lambda: stub.SearchStream(metadata=self._metadata),
             address=self._address,
             window=window,
-            timeout=self._timeout if timeout is None else timeout,
+            timeout=self.timeout if timeout is None else timeout,
         )
 
     async def get(
@@ -126,17 +145,16 @@ class Client(SearchClient):
         )
         return from_stored(await self._call(stub.Get, message, timeout))
 
-    async def get_many(
+    async def _get_many(
         self,
-        ids: Sequence[str],
+        ids: list[str],
         *,
-        collection: str = "",
-        thumbnails: bool = False,
-        fields: Sequence[str] | None = None,
-        generation: int = 0,
-        timeout: float | None = None,
+        collection: str,
+        thumbnails: bool,
+        fields: Sequence[str] | None,
+        generation: int,
+        timeout: float,
     ) -> list[StoredImage | SightlineError]:
-        """Returns 1 to 1,000 images, at most 64 with thumbnails: for each id, in order, its image or its error."""
         stub = image_pb2_grpc.ImageServiceStub(self._channel)
         message = image_pb2.BatchGetImagesRequest(
             collection=collection, ids=ids, fields=to_fields(fields), thumbnails=thumbnails, generation=generation
@@ -156,19 +174,14 @@ class Client(SearchClient):
         reply = await self._call(stub.Get, collection_pb2.GetCollectionRequest(collection=name), timeout)
         return from_collection(reply.collection)
 
-    async def embed(
-        self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = (), *, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Returns the unit vectors of 1 to 256 texts and images: float32 [n, d], the texts first."""
+    async def _embed(self, parts: list[Text | Picture], timeout: float) -> NDArray[np.float32]:
         stub = embed_pb2_grpc.EmbedServiceStub(self._channel)
-        inputs = [embed_pb2.EmbedInput(text=words) for words in texts]
-        inputs += [embed_pb2.EmbedInput(image=image(file).data) for file in images]
-        reply = await self._call(stub.Embed, embed_pb2.EmbedRequest(inputs=inputs), timeout)
+        reply = await self._call(stub.Embed, embed_pb2.EmbedRequest(inputs=map(to_input, parts)), timeout)
         for item in reply.items:
             if item.HasField("error"):
                 raise from_error(item.error)
         rows = b"".join(item.vector.values for item in reply.items)
-        return np.frombuffer(rows, dtype="<f4").astype(np.float32).reshape(len(inputs), -1)
+        return np.frombuffer(rows, dtype="<f4").astype(np.float32).reshape(len(parts), -1)
 
     async def serving(self, *, timeout: float | None = None) -> bool:
         """Returns whether the server says that it is ready for calls (grpc.health.v1)."""
@@ -185,7 +198,7 @@ class Client(SearchClient):
         request_id: str | None = None,
     ) -> _Reply:
         own = (("x-request-id", request_id),) if request_id else ()
-        seconds = self._timeout if timeout is None else timeout
+        seconds = self.timeout if timeout is None else timeout
         try:
             return await method(message, timeout=seconds, metadata=(*self._metadata, *own))
         except grpc.aio.AioRpcError as error:

@@ -2,6 +2,8 @@
 
     SightlineError
     ├── InvalidArgument      the request is wrong; `field` names what, the message names the limit
+    ├── Unauthenticated      no key, or one that the service does not know
+    ├── PermissionDenied     a key that may not do this
     ├── NotFound             no such collection or image
     ├── FailedPrecondition   right request, wrong moment: generation not loaded, nothing published, another model
     ├── ResourceExhausted    a queue is full; slow down
@@ -23,8 +25,10 @@ __all__ = [
     "InternalError",
     "InvalidArgument",
     "NotFound",
+    "PermissionDenied",
     "ResourceExhausted",
     "SightlineError",
+    "Unauthenticated",
     "Unavailable",
     "Unimplemented",
     "error_for",
@@ -75,6 +79,13 @@ class NotFound(SightlineError):
     default_reason = "NOT_FOUND"
 
 
+class PermissionDenied(SightlineError):
+    """The service knows the caller's key, which may not do this."""
+
+    code = 7
+    default_reason = "PERMISSION_DENIED"
+
+
 class ResourceExhausted(SightlineError):
     """A queue is full. Not to be tried again at once."""
 
@@ -110,17 +121,26 @@ class Unavailable(SightlineError):
     default_reason = "UNAVAILABLE"
 
 
+class Unauthenticated(SightlineError):
+    """The service asks for a key, and got none that it knows."""
+
+    code = 16
+    default_reason = "UNAUTHENTICATED"
+
+
 _BY_CODE: dict[int, type[SightlineError]] = {
     kind.code: kind
     for kind in (
         InvalidArgument,
         DeadlineExceeded,
         NotFound,
+        PermissionDenied,
         ResourceExhausted,
         FailedPrecondition,
         Unimplemented,
         InternalError,
         Unavailable,
+        Unauthenticated,
     )
 }
 

@@ -14,15 +14,15 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sightline._bags import DIMENSION, bag_of_words, checked_vector, checked_words, unit
+from sightline._split import MAX_IDS, MAX_ITEMS, MAX_THUMBNAILS
 from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable, Unimplemented
-from sightline.queries import ImageId, Part, Picture, Query, SearchRequest, Text, Vector, Weighted, as_query, image
+from sightline.queries import ImageId, Part, Picture, Query, SearchRequest, Text, Vector, Weighted, as_query
 from sightline.results import (
     AttributeField,
     AttributeType,
@@ -112,10 +112,10 @@ class FakeClient(SearchClient):
         return self._answer(request, request_id)
 
     async def _search_batch(
-        self, requests: list[SearchRequest], timeout: float | None, request_id: str | None
+        self, requests: list[SearchRequest], timeout: float, request_id: str | None
     ) -> list[SearchResult | SightlineError]:
         self._fail_if_told()
-        _check_count("requests", len(requests), 256)
+        _check_count("requests", len(requests), MAX_ITEMS)
         return [_outcome(partial(self._answer, request, request_id)) for request in requests]
 
     def stream(self, *, window: int = WINDOW, timeout: float | None = None) -> SearchStream:
@@ -137,20 +137,19 @@ class FakeClient(SearchClient):
         self._check_place(collection, generation)
         return self._stored(id, "id", thumbnail, fields)
 
-    async def get_many(
+    async def _get_many(
         self,
-        ids: Sequence[str],
+        ids: list[str],
         *,
-        collection: str = "",
-        thumbnails: bool = False,
-        fields: Sequence[str] | None = None,
-        generation: int = 0,
-        timeout: float | None = None,
+        collection: str,
+        thumbnails: bool,
+        fields: Sequence[str] | None,
+        generation: int,
+        timeout: float,
     ) -> list[StoredImage | SightlineError]:
-        """Returns images: for each id, in order, its image or its error."""
         self._fail_if_told()
         self._check_place(collection, generation)
-        _check_count("ids", len(ids), 64 if thumbnails else 1000)
+        _check_count("ids", len(ids), MAX_THUMBNAILS if thumbnails else MAX_IDS)
         return [_outcome(partial(self._stored, one, "ids", thumbnails, fields)) for one in ids]
 
     async def collections(self, *, timeout: float | None = None) -> list[Collection]:
@@ -172,14 +171,9 @@ class FakeClient(SearchClient):
             attributes=_schema(self.images.values()),
         )
 
-    async def embed(
-        self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = (), *, timeout: float | None = None
-    ) -> NDArray[np.float32]:
-        """Returns unit vectors, float32 [n, 512], the texts first: words in common make them near."""
+    async def _embed(self, parts: list[Text | Picture], timeout: float) -> NDArray[np.float32]:
         self._fail_if_told()
-        parts: list[Part] = [Text(words) for words in texts]
-        parts += [image(file) for file in images]
-        _check_count("inputs", len(parts), 256)
+        _check_count("inputs", len(parts), MAX_ITEMS)
         return np.stack([unit(self._vector(part, f"inputs[{n}]"), f"inputs[{n}]") for n, part in enumerate(parts)])
 
     async def serving(self, *, timeout: float | None = None) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sightline import _show
 from sightline.errors import SightlineError
 from sightline.filters import AttributeValue
 from sightline.queries import SearchRequest
@@ -50,20 +51,31 @@ class Image:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One image, its thumbnail (a WebP file of at most 256 pixels a side; empty unless asked for), its generation."""
+    """One image, its thumbnail (a WebP file of at most 256 pixels a side; empty unless asked for), its generation.
+
+    Printed it is a table; a notebook shows the picture.
+    """
 
     image: Image
     thumbnail: bytes = field(default=b"", repr=False)
     generation: int = 0
 
+    def __str__(self) -> str:
+        return _show.stored_as_text(self)
+
+    def _repr_html_(self) -> str:
+        return _show.stored_as_html(self)
+
 
 @dataclass(frozen=True)
 class Hit:
-    """One image found. `score` is the cosine of the angle between query and image, -1 to 1."""
+    """One image found. `score` is the cosine of the angle between query and image, -1 to 1; `thumbnail` as in
+    `StoredImage`, empty unless asked for."""
 
     id: str
     score: float
     image: Image
+    thumbnail: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,10 @@ class StageTimes:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """One answer: hits, best first, and how it came about. It is iterated like its hits."""
+    """One answer: hits, best first, and how it came about. It is iterated like its hits.
+
+    Printed it is a table; a notebook shows the pictures where the hits have thumbnails.
+    """
 
     hits: tuple[Hit, ...]
     coverage: Coverage
@@ -142,6 +157,25 @@ class SearchResult:
             f"<SearchResult: {len(self.hits)} hits{best}; {shards}, generation {self.generation}, "
             f"{self.cache}, {self.times.total_us / 1000:.1f} ms>"
         )
+
+    @property
+    def summary(self) -> str:
+        """How the answer came about, in one line."""
+        seen = self.coverage
+        images = f"{seen.images_searched:,} image{'' if seen.images_searched == 1 else 's'}"
+        return (
+            f"{len(self.hits)} hit{'' if len(self.hits) == 1 else 's'}; {seen.shards_answered} of {seen.shards_asked} "
+            f"shards, {images}, generation {self.generation}, {self.cache}, {self.times.total_us / 1000:.1f} ms"
+        )
+
+    def __str__(self) -> str:
+        return _show.result_as_text(self)
+
+    def _repr_html_(self) -> str:
+        return _show.result_as_html(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))  # IPython's prompt
 
     def __rich__(self) -> RenderableType:
         from sightline.cli.tables import answer  # noqa: PLC0415  rich is not there in every installation
@@ -191,3 +225,9 @@ class Collection:
     previous_generation: int
     index: str
     attributes: tuple[AttributeField, ...]
+
+    def __str__(self) -> str:
+        return _show.collection_as_text(self)
+
+    def _repr_html_(self) -> str:
+        return _show.collection_as_html(self)

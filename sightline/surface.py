@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sightline._split import MAX_IDS, MAX_ITEMS, MAX_THUMBNAILS, bytes_of, countdown, in_calls, shifted
 from sightline.errors import SightlineError
 from sightline.filters import Filter
-from sightline.queries import QueryLike, RequestLike, SearchRequest, as_request
+from sightline.queries import Picture, QueryLike, RequestLike, SearchRequest, Text, as_query, as_request, image
 from sightline.results import Answer, Collection, SearchResult, StoredImage
 from sightline.stream import SearchStream
 
@@ -28,7 +31,13 @@ class SearchClient(ABC):
 
     A `timeout` is in seconds; None means the client's own. A `collection` may be empty where the installation has
     exactly one. A `generation` of 0 is the one that is served at the moment.
+
+    Lists may be of any length: what is more than one call takes goes in several, one after the other, within the one
+    `timeout`. A call that fails as a whole raises, whatever those before it brought.
     """
+
+    timeout: float = 10.0
+    """Seconds that a call has unless it says otherwise."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -51,6 +60,7 @@ class SearchClient(ABC):
         filter: Filter | None = None,
         generation: int = 0,
         refuse_partial: bool = False,
+        thumbnails: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
     ) -> SearchResult:
@@ -65,24 +75,54 @@ class SearchClient(ABC):
             filter: only images that meet this condition.
             generation: answer from exactly this generation.
             refuse_partial: fail with Unavailable rather than answer from some of the shards.
+            thumbnails: fetch the hits' thumbnails too, as `with_thumbnails` does.
             timeout: seconds until the answer is of no use.
             request_id: identifies this call in the service's logs.
         """
         request = SearchRequest(query, collection, top_k, min_score, fields, filter, generation, refuse_partial)
-        return await self._search(request, timeout, request_id)
+        left = self._countdown(timeout)
+        result = await self._search(request, timeout, request_id)
+        return await self.with_thumbnails(result, collection=collection, timeout=left()) if thumbnails else result
+
+    async def with_thumbnails(
+        self, result: SearchResult, *, collection: str = "", timeout: float | None = None
+    ) -> SearchResult:
+        """Returns the answer with a thumbnail in each hit, from the generation that answered; b"" where there is none.
+
+        Args:
+            result: an answer.
+            collection: the collection that it is from.
+            timeout: seconds until that is of no use.
+        """
+        stored = await self.get_many(
+            [hit.id for hit in result.hits],
+            collection=collection,
+            thumbnails=True,
+            fields=["id"],
+            generation=result.generation,
+            timeout=timeout,
+        )
+        files = [one.thumbnail if isinstance(one, StoredImage) else b"" for one in stored]
+        hits = (replace(hit, thumbnail=file) for hit, file in zip(result.hits, files, strict=True))
+        return replace(result, hits=tuple(hits))
 
     async def search_batch(
         self, requests: Iterable[RequestLike], *, timeout: float | None = None, request_id: str | None = None
     ) -> list[SearchResult | SightlineError]:
-        """Answers 1 to 256 questions in one call: for each, in order, its answer or the error that it met."""
-        return await self._search_batch([as_request(request) for request in requests], timeout, request_id)
+        """Answers questions, 256 in one call: for each, in order, its answer or the error that it met."""
+        left = self._countdown(timeout)
+        asked = (replace(one, query=as_query(one.query)) for one in map(as_request, requests))
+        outcomes: list[SearchResult | SightlineError] = []
+        for chunk in in_calls(asked, MAX_ITEMS, lambda one: bytes_of(as_query(one.query))):
+            outcomes += await self._search_batch(chunk, left(), request_id)
+        return outcomes
 
     @abstractmethod
     async def _search(self, request: SearchRequest, timeout: float | None, request_id: str | None) -> SearchResult: ...
 
     @abstractmethod
     async def _search_batch(
-        self, requests: list[SearchRequest], timeout: float | None, request_id: str | None
+        self, requests: list[SearchRequest], timeout: float, request_id: str | None
     ) -> list[SearchResult | SightlineError]: ...
 
     @abstractmethod
@@ -131,7 +171,6 @@ class SearchClient(ABC):
     ) -> StoredImage:
         """Returns one image; NotFound where the collection has none of that id."""
 
-    @abstractmethod
     async def get_many(
         self,
         ids: Sequence[str],
@@ -142,7 +181,36 @@ class SearchClient(ABC):
         generation: int = 0,
         timeout: float | None = None,
     ) -> list[StoredImage | SightlineError]:
-        """Returns 1 to 1,000 images, at most 64 with thumbnails: for each id, in order, its image or its error."""
+        """Returns images, all of one generation: for each id, in order, its image or its error.
+
+        One call takes 1,000 ids, or 64 with thumbnails.
+        """
+        left = self._countdown(timeout)
+        outcomes: list[StoredImage | SightlineError] = []
+        for chunk in in_calls(ids, MAX_THUMBNAILS if thumbnails else MAX_IDS):
+            found = await self._get_many(
+                chunk,
+                collection=collection,
+                thumbnails=thumbnails,
+                fields=fields,
+                generation=generation,
+                timeout=left(),
+            )
+            generation = generation or next((one.generation for one in found if isinstance(one, StoredImage)), 0)
+            outcomes += found
+        return outcomes
+
+    @abstractmethod
+    async def _get_many(
+        self,
+        ids: list[str],
+        *,
+        collection: str,
+        thumbnails: bool,
+        fields: Sequence[str] | None,
+        generation: int,
+        timeout: float,
+    ) -> list[StoredImage | SightlineError]: ...
 
     @abstractmethod
     async def collections(self, *, timeout: float | None = None) -> list[Collection]:
@@ -152,19 +220,35 @@ class SearchClient(ABC):
     async def collection(self, name: str = "", *, timeout: float | None = None) -> Collection:
         """Returns one collection; NotFound where there is none of that name."""
 
-    @abstractmethod
     async def embed(
         self, texts: Sequence[str] = (), images: Sequence[bytes | Path] = (), *, timeout: float | None = None
     ) -> NDArray[np.float32]:
-        """Returns the unit vectors of 1 to 256 texts and images: float32 [n, d], the texts first.
+        """Returns the unit vectors of texts and images, 256 in one call: float32 [n, d], the texts first.
 
         Raises:
             SightlineError: the first error that an input met; its `field` names the input.
         """
+        left = self._countdown(timeout)
+        parts: Iterator[Text | Picture] = itertools.chain(map(Text, texts), map(image, images))
+        rows: list[NDArray[np.float32]] = []
+        done = 0
+        for chunk in in_calls(parts, MAX_ITEMS, bytes_of):
+            try:
+                rows.append(await self._embed(chunk, left()))
+            except SightlineError as error:
+                raise (shifted(error, done) if done else error) from error.__cause__
+            done += len(chunk)
+        return np.concatenate(rows) if rows else await self._embed([], left())
+
+    @abstractmethod
+    async def _embed(self, parts: list[Text | Picture], timeout: float) -> NDArray[np.float32]: ...
 
     @abstractmethod
     async def serving(self, *, timeout: float | None = None) -> bool:
         """Returns whether the server says that it is ready for calls."""
+
+    def _countdown(self, timeout: float | None) -> Callable[[], float]:
+        return countdown(self.timeout if timeout is None else timeout)
 
 
 async def _feed(

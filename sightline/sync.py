@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.client import Client
+from sightline.client import Client, ClientOptions
 from sightline.errors import SightlineError
 from sightline.queries import QueryLike, RequestLike, SearchOptions
 from sightline.results import Answer, Collection, SearchResult, StoredImage
@@ -28,10 +28,16 @@ class SyncClient:
 
         with SyncClient("localhost:7700") as client:
             print(client.search("red apple", top_k=3))
+
+    Args:
+        client: a client, or the address for one.
+        options: of `Client`, where it is an address.
     """
 
-    def __init__(self, client: SearchClient | str) -> None:
-        self._client = Client(client) if isinstance(client, str) else client
+    def __init__(self, client: SearchClient | str, **options: Unpack[ClientOptions]) -> None:
+        if options and not isinstance(client, str):
+            raise TypeError("options go with an address; a client has its own")
+        self._client = Client(client, **options) if isinstance(client, str) else client
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="sightline-client", daemon=True)
         self._thread.start()
@@ -55,12 +61,20 @@ class SyncClient:
         self,
         query: QueryLike,
         *,
+        thumbnails: bool = False,
         timeout: float | None = None,
         request_id: str | None = None,
         **options: Unpack[SearchOptions],
     ) -> SearchResult:
         """As `Client.search`."""
-        return self._run(self._client.search(query, timeout=timeout, request_id=request_id, **options))
+        asking = self._client.search(query, thumbnails=thumbnails, timeout=timeout, request_id=request_id, **options)
+        return self._run(asking)
+
+    def with_thumbnails(
+        self, result: SearchResult, *, collection: str = "", timeout: float | None = None
+    ) -> SearchResult:
+        """As `Client.with_thumbnails`."""
+        return self._run(self._client.with_thumbnails(result, collection=collection, timeout=timeout))
 
     def search_batch(
         self, requests: Iterable[RequestLike], *, timeout: float | None = None, request_id: str | None = None

@@ -12,11 +12,14 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.runtime.gate import Gate
 from services.runtime.interceptor import Border
+from services.runtime.keys import Keys
 from services.runtime.wire import error_to_message, vector_to_bytes
 from sightline import FakeClient, filters
+from sightline._channel import MAX_MESSAGE
 from sightline._translate import to_value
-from sightline.errors import SightlineError, Unimplemented
+from sightline.errors import InvalidArgument, SightlineError, Unimplemented
 from sightline.queries import ImageId, Part, Picture, Query, SearchRequest, Text, Vector, Weighted
 from sightline.results import AttributeType, Collection, Image, SearchResult, StoredImage
 from sightline.v1 import (
@@ -54,6 +57,7 @@ class Servicer(search_pb2_grpc.SearchServiceServicer, embed_pb2_grpc.EmbedServic
         return response(await self.fake._search(question(request), None, known))
 
     async def SearchBatch(self, request: Any, context: Any) -> search_pb2.SearchBatchResponse:
+        assert len(request.requests) <= 256
         outcomes = await self.fake.search_batch([question(one) for one in request.requests])
         return search_pb2.SearchBatchResponse(items=[search_pb2.SearchBatchItem(**outcome(one)) for one in outcomes])
 
@@ -76,8 +80,10 @@ class Servicer(search_pb2_grpc.SearchServiceServicer, embed_pb2_grpc.EmbedServic
                 return
 
     async def Embed(self, request: Any, context: Any) -> embed_pb2.EmbedResponse:
+        if not request.inputs:
+            raise InvalidArgument("must be 1 to 256 of them, got 0", reason="COUNT_OUT_OF_RANGE", field="inputs")
         items = []
-        for one in request.inputs:
+        for place, one in enumerate(request.inputs):
             kind = one.WhichOneof("kind")
             try:
                 rows = await self.fake.embed(
@@ -85,7 +91,9 @@ class Servicer(search_pb2_grpc.SearchServiceServicer, embed_pb2_grpc.EmbedServic
                 )
                 items.append(embed_pb2.EmbedItem(vector=common_pb2.Vector(values=vector_to_bytes(rows[0]))))
             except SightlineError as error:
-                items.append(embed_pb2.EmbedItem(error=error_to_message(error)))
+                told = error_to_message(error)
+                told.field = told.field.replace("inputs[0]", f"inputs[{place}]")
+                items.append(embed_pb2.EmbedItem(error=told))
         return embed_pb2.EmbedResponse(items=items)
 
 
@@ -106,6 +114,7 @@ class Images(image_pb2_grpc.ImageServiceServicer):
         return image_response(stored)
 
     async def BatchGet(self, request: Any, context: Any) -> image_pb2.BatchGetImagesResponse:
+        assert len(request.ids) <= (64 if request.thumbnails else 1000)
         found = await self.fake.get_many(
             list(request.ids),
             collection=request.collection,
@@ -144,10 +153,18 @@ class Collections(collection_pb2_grpc.CollectionServiceServicer):
 
 
 @asynccontextmanager
-async def served(servicer: Servicer, listen: str = "127.0.0.1:0", **options: int) -> AsyncIterator[str]:
+async def served(
+    servicer: Servicer,
+    listen: str = "127.0.0.1:0",
+    *,
+    keys: Keys | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    **options: int,
+) -> AsyncIterator[str]:
     """Serves until the end of the block; gives the address. Options are channel arguments without their `grpc.`."""
-    arguments = [("grpc.so_reuseport", 0), *((f"grpc.{name}", value) for name, value in options.items())]
-    server = grpc.aio.server(interceptors=[Border()], options=arguments)
+    limit = ("grpc.max_receive_message_length", MAX_MESSAGE)
+    arguments = [("grpc.so_reuseport", 0), limit, *((f"grpc.{name}", value) for name, value in options.items())]
+    server = grpc.aio.server(interceptors=[Gate(keys), Border()] if keys else [Border()], options=arguments)
     search_pb2_grpc.add_SearchServiceServicer_to_server(servicer, server)
     image_pb2_grpc.add_ImageServiceServicer_to_server(Images(servicer.fake), server)
     collection_pb2_grpc.add_CollectionServiceServicer_to_server(Collections(servicer.fake), server)
@@ -155,7 +172,7 @@ async def served(servicer: Servicer, listen: str = "127.0.0.1:0", **options: int
     state = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(state, server)
     await state.set("", health_pb2.HealthCheckResponse.SERVING)
-    port = server.add_insecure_port(listen)
+    port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"

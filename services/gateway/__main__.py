@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import grpc
 
@@ -14,9 +15,12 @@ from services.gateway.search import Search
 from services.gateway.searchers import SearcherGroups, SearcherReplica
 from services.gateway.settings import GatewaySettings
 from services.gateway.vectors import Vectors
+from services.runtime.gate import short_name
+from services.runtime.keys import Keys
 from services.runtime.pool import Pool
 from services.runtime.server import serve
 from services.runtime.settings import addresses, load
+from services.runtime.tls import TlsFiles, server_credentials
 from services.store import Store
 from sightline.v1 import collection_pb2_grpc, embed_pb2_grpc, image_pb2_grpc
 
@@ -94,9 +98,32 @@ def _redis(settings: GatewaySettings) -> RedisCache | None:
     return RedisCache(url, ttl=settings.cache_ttl_seconds, timeout=settings.redis_timeout_seconds)
 
 
+def guard(settings: GatewaySettings) -> tuple[grpc.ServerCredentials | None, Keys | None]:
+    """Returns what the settings ask of callers. Where a file is wrong, says so and exits with 2."""
+    try:
+        files = (
+            settings.tls_cert
+            and settings.tls_key
+            and TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        )
+        credentials = server_credentials(files) if files else None
+    except (OSError, ValueError) as error:
+        sys.exit(_wrong(f"SIGHTLINE_TLS_CERT, SIGHTLINE_TLS_KEY, SIGHTLINE_TLS_CLIENT_CA: {error}"))
+    try:
+        return credentials, Keys(settings.keys, map(short_name, SERVICES)) if settings.keys else None
+    except (OSError, ValueError) as error:
+        sys.exit(_wrong(f"SIGHTLINE_KEYS: {settings.keys}: {error}"))
+
+
+def _wrong(why: str) -> int:
+    print(why, file=sys.stderr)
+    return 2
+
+
 async def main() -> None:
     """Serves until it is told to stop."""
     settings = load(GatewaySettings)
+    credentials, keys = guard(settings)
     gateway = Gateway(settings)
     await serve(
         settings,
@@ -105,6 +132,8 @@ async def main() -> None:
         warm=gateway.start,
         close=gateway.close,
         ending=gateway.ending,
+        credentials=credentials,
+        keys=keys,
     )
 
 

@@ -20,7 +20,6 @@ from services.local.serving import running, table, watch
 from services.local.topology import CHECKOUT, Topology
 from services.store import Store
 from sightline import Client, SearchResult
-from sightline.cli.asking import thumbnails_of
 from sightline.cli.grid import Row, draw_grid
 
 COLLECTION = "emoji"
@@ -108,9 +107,8 @@ async def _ask(cluster: LocalCluster, grid: Path, fonts: Sequence[Path], set_up:
         async for (language, words, meaning), result in _answers(client):
             if not rows:
                 console.print(f"The first answer came {time.time() - set_up:.1f} s after set-up.\n")
-            files = await thumbnails_of(client, result, COLLECTION)
             title = f"{words}  ({meaning}, {language})" if meaning else f"{words}  ({language})"
-            rows.append((title, [(f, h.image.caption, h.score) for h, f in zip(result.hits, files, strict=True)]))
+            rows.append((title, [(hit.thumbnail, hit.image.caption, hit.score) for hit in result]))
             best, *others = [f"{hit.image.attributes['emoji']} {hit.image.caption}" for hit in result.hits]
             shown.add_row(language, words, best, f"{result.hits[0].score:.3f}", ", ".join(others[:3]))
     draw_grid(rows, font_folders=fonts).save(grid)
@@ -119,7 +117,7 @@ async def _ask(cluster: LocalCluster, grid: Path, fonts: Sequence[Path], set_up:
 
 async def _answers(client: Client) -> AsyncIterator[tuple[tuple[str, str, str], SearchResult]]:
     for query in QUERIES:
-        yield query, await client.search(query[1], collection=COLLECTION, top_k=TOP_K)
+        yield query, await client.search(query[1], collection=COLLECTION, top_k=TOP_K, thumbnails=True)
 
 
 async def _appeared(client: Client, store: str) -> None:

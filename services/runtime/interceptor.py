@@ -7,14 +7,16 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from services.runtime.logs import request_id
-from services.runtime.metrics import rpc_seconds
+from services.runtime.logs import caller, request_id
+from services.runtime.metrics import caller_calls_total, rpc_seconds
 from services.runtime.wire import status_details
-from sightline.errors import InternalError, SightlineError
+from sightline.errors import InternalError, InvalidArgument, SightlineError
 
 log = logging.getLogger("sightline.rpc")
 
@@ -54,7 +56,10 @@ class Border(grpc.aio.ServerInterceptor):
 
 def _wrap(handler: Handler, method: str) -> Handler:
     methods: Any = handler  # typed for synchronous servers
-    codecs = {"request_deserializer": handler.request_deserializer, "response_serializer": handler.response_serializer}
+    codecs = {
+        "request_deserializer": _tolerant(handler.request_deserializer),
+        "response_serializer": handler.response_serializer,
+    }
     if methods.unary_unary:
         return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method), **codecs)
     if methods.stream_stream:
@@ -62,18 +67,46 @@ def _wrap(handler: Handler, method: str) -> Handler:
     return handler  # health.Watch, which is not ours
 
 
+@dataclass(frozen=True)
+class _Malformed:
+    """Bytes that are no message of the kind that the method takes."""
+
+    why: str
+
+
+def _tolerant(deserializer: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """Left alone, gRPC answers malformed bytes with UNKNOWN and a traceback in the log, as if the fault were ours."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserializer(data) if deserializer else data
+        except DecodeError as error:
+            return _Malformed(str(error))
+
+    return read if deserializer else None
+
+
+def _sound(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidArgument(f"not a message of this method: {request.why}", reason="MALFORMED_MESSAGE")
+    return request
+
+
 def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         began = _begin(context)
         code = "CANCELLED"
         try:
-            reply = await call(request, context)
+            reply = await call(_sound(request), context)
             code = "OK"
             return reply
-        except Exception as error:
-            code = await _refuse(context, error, method)
+        except Exception as fault:
+            error = known(fault, method)
+            code = STATUS[error.code].name
+            await refuse(context, error)
         finally:
             rpc_seconds.labels(method, code).observe(time.perf_counter() - began)
+            _count(code)
 
     return guarded
 
@@ -81,13 +114,29 @@ def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Aw
 def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         _begin(context)
+        code = "CANCELLED"
         try:
-            async for reply in call(requests, context):
+            async for reply in call(_all_sound(requests), context):
                 yield reply
-        except Exception as error:
-            await _refuse(context, error, method)
+            code = "OK"
+        except Exception as fault:
+            error = known(fault, method)
+            code = STATUS[error.code].name
+            await refuse(context, error)
+        finally:
+            _count(code)
 
     return guarded
+
+
+async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _sound(request)
+
+
+def _count(code: str) -> None:
+    if name := caller.get():
+        caller_calls_total.labels(name, code).inc()
 
 
 def _begin(context: grpc.aio.ServicerContext[Any, Any]) -> float:
@@ -96,13 +145,19 @@ def _begin(context: grpc.aio.ServicerContext[Any, Any]) -> float:
     return time.perf_counter()
 
 
-async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    if not isinstance(error, SightlineError):
-        log.error("%s failed", method, exc_info=error)
-        error = InternalError("an internal error; the log has more under this request id")
-    elif isinstance(error, InternalError):
-        log.error("%s failed: %s", method, error)
+def known(fault: Exception, method: str) -> SightlineError:
+    """Returns the error of the tree that a caller is told of, and logs those that are ours."""
+    if isinstance(fault, grpc.aio.AbortError):
+        raise fault
+    if not isinstance(fault, SightlineError):
+        log.error("%s failed", method, exc_info=fault)
+        return InternalError("an internal error; the log has more under this request id")
+    if isinstance(fault, InternalError):
+        log.error("%s failed: %s", method, fault)
+    return fault
+
+
+async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: SightlineError) -> NoReturn:
+    """Ends a call with the status of an error, and the error in its details."""
     await context.abort(STATUS[error.code], str(error), (("grpc-status-details-bin", status_details(error)),))
     raise asyncio.CancelledError  # abort always raises; this tells the type checker

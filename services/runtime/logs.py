@@ -10,9 +10,12 @@ from contextvars import ContextVar
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being served; set by the server's interceptor."""
 
+caller: ContextVar[str] = ContextVar("caller", default="")
+"""Who makes it, where callers have keys; set by the server's gate."""
+
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON. Keys: time, level, logger, message, request_id, error."""
+    """Formats a record as one line of JSON. Keys: time, level, logger, message, request_id, caller, error."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -23,6 +26,8 @@ class JsonLines(logging.Formatter):
         }
         if identifier := request_id.get():
             line["request_id"] = identifier
+        if name := caller.get():
+            line["caller"] = name
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)

@@ -9,6 +9,10 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 rpc_seconds = Histogram("sightline_rpc_seconds", "Time to answer a call.", ["method", "code"], buckets=SECONDS)
+caller_calls_total = Counter(
+    "sightline_caller_calls_total", "Calls and streams that ended, by who made them.", ["caller", "code"]
+)
+refused_total = Counter("sightline_refused_total", "Calls whose key was refused.", ["reason"])
 
 batch_items = Histogram("sightline_batch_items", "Items in a batch as it leaves its queue.", ["queue"], buckets=SIZES)
 queue_seconds = Histogram(

@@ -10,7 +10,9 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.runtime.gate import Gate
 from services.runtime.interceptor import Border
+from services.runtime.keys import Keys
 from services.runtime.process import Process
 from services.runtime.settings import Settings
 from sightline._channel import MAX_MESSAGE
@@ -43,6 +45,8 @@ async def serve(
     warm: Callable[[], Awaitable[None]],
     close: Callable[[], Awaitable[None]],
     ending: asyncio.Event | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+    keys: Keys | None = None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains.
 
@@ -56,11 +60,13 @@ async def serve(
         warm: returns when the process can serve at full speed.
         close: gives back what the process holds.
         ending: set when calls must come to their end, for servicers that hold streams open.
+        credentials: for TLS; the port is in the clear without them. The health port always is.
+        keys: of callers; anybody may call without them.
     """
     running = Process(settings)
     border = Border()
     server = grpc.aio.server(
-        interceptors=[border],
+        interceptors=[Gate(keys), border] if keys else [border],
         options=server_options(settings),
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
@@ -72,9 +78,14 @@ async def serve(
     for name in ("", *service_names):
         await health_service.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    port = server.add_insecure_port(settings.listen)
+    port = (
+        server.add_secure_port(settings.listen, credentials)
+        if credentials
+        else server.add_insecure_port(settings.listen)
+    )
     await server.start()
-    log.info("listening on port %d, health on port %d", port, running.health_port)
+    how = f"{'TLS' if credentials else 'in the clear'}, {'with keys' if keys else 'open to all'}"
+    log.info("listening on port %d (%s), health on port %d", port, how, running.health_port)
     try:
         if await running.unless_stopped(warm()):
             for name in ("", *service_names):

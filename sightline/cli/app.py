@@ -13,13 +13,12 @@ from PIL import Image
 from rich.console import Console, RenderableType
 
 from sightline.cli import tables
-from sightline.cli.asking import REFUSED, ask, build_query, thumbnails_of
+from sightline.cli.asking import REFUSED, ask, build_query
+from sightline.cli.connecting import Service, connecting
 from sightline.cli.grid import draw_grid
 from sightline.cli.terminal import can_draw, draw_pictures
 from sightline.results import Collection, SearchResult, StoredImage
 from sightline.surface import SearchClient
-
-DEFAULT_ADDRESS = "127.0.0.1:7700"
 
 app = typer.Typer(
     help="Searches images by words, by pictures, or by mixtures of them.",
@@ -27,12 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-
-def _address(given: str) -> str:
-    if ":" not in given:
-        raise typer.BadParameter(f"an address is host:port, got {given!r}")
-    return given
 
 
 def _picture_file(given: Path | None) -> Path | None:
@@ -43,16 +36,13 @@ def _picture_file(given: Path | None) -> Path | None:
     return given
 
 
-AddressOption = Annotated[
-    str, typer.Option(envvar="SIGHTLINE_ADDRESS", callback=_address, help="Where the gateway listens: host:port.")
-]
 CollectionOption = Annotated[str, typer.Option(help="The collection; not needed where there is just one.")]
-TimeoutOption = Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 PicturesOption = Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw pictures in the terminal.")]
 
 
 @app.command()
+@connecting
 def search(
     words: Annotated[str | None, typer.Argument(metavar="WORDS", help="What to look for, in any language.")] = None,
     *,
@@ -70,30 +60,31 @@ def search(
         list[Path] | None, typer.Option(envvar="SIGHTLINE_FONTS", help="A folder of fonts for --save. Repeatable.")
     ] = None,
     pictures: PicturesOption = True,
-    timeout: TimeoutOption = 10.0,
-    address: AddressOption = DEFAULT_ADDRESS,
+    service: Service,
 ) -> None:
     """Finds the images nearest to words, pictures, or a mixture of them."""
     query = build_query(words, image or (), id or (), minus or ())
     console = Console()
     drawn = pictures and not as_json and can_draw()
 
-    async def question(client: SearchClient) -> tuple[SearchResult, list[bytes]]:
-        result = await client.search(query, collection=collection, top_k=top_k, min_score=min_score)
-        return result, await thumbnails_of(client, result, collection) if result.hits and (drawn or save) else []
+    async def question(client: SearchClient) -> SearchResult:
+        return await client.search(
+            query, collection=collection, top_k=top_k, min_score=min_score, thumbnails=drawn or save is not None
+        )
 
-    result, thumbnails = ask(address, timeout, question)
+    result = ask(service, question)
     _show(console, _result_as_json(result) if as_json else None, result)
-    shown = list(zip(result.hits, thumbnails, strict=False))
     if drawn:
-        draw_pictures(console, [(file, f"{n} {hit.image.caption or hit.id}") for n, (hit, file) in enumerate(shown, 1)])
+        named = ((hit.thumbnail, f"{rank} {hit.image.caption or hit.id}") for rank, hit in enumerate(result, 1))
+        draw_pictures(console, list(named))
     if save:
         title = " ".join([words or "", *(f"-{word}" for word in minus or ())]).strip() or "the pictures most alike"
-        cells = [(file, hit.image.caption or hit.id, hit.score) for hit, file in shown]
+        cells = [(hit.thumbnail, hit.image.caption or hit.id, hit.score) for hit in result]
         _write(save, lambda: draw_grid([(title, cells)], font_folders=fonts or ()).save(save))
 
 
 @app.command()
+@connecting
 def get(
     id: Annotated[str, typer.Argument(metavar="ID", help="The image's id.")],
     *,
@@ -101,11 +92,10 @@ def get(
     as_json: JsonOption = False,
     save: Annotated[Path | None, typer.Option(help="Save the thumbnail, a WebP file.")] = None,
     pictures: PicturesOption = True,
-    timeout: TimeoutOption = 10.0,
-    address: AddressOption = DEFAULT_ADDRESS,
+    service: Service,
 ) -> None:
     """Shows what is stored of one image."""
-    stored = ask(address, timeout, lambda client: client.get(id, collection=collection, thumbnail=True))
+    stored = ask(service, lambda client: client.get(id, collection=collection, thumbnail=True))
     console = Console()
     _show(console, _stored_as_json(stored) if as_json else None, tables.image(stored))
     if pictures and not as_json and can_draw():
@@ -115,20 +105,19 @@ def get(
 
 
 @app.command()
-def status(
-    as_json: JsonOption = False, timeout: TimeoutOption = 10.0, address: AddressOption = DEFAULT_ADDRESS
-) -> None:
+@connecting
+def status(*, as_json: JsonOption = False, service: Service) -> None:
     """Shows whether the gateway is ready, and what can be searched."""
 
     async def question(client: SearchClient) -> tuple[bool, list[Collection]]:
         return await client.serving(), await client.collections()
 
-    serving, listed = ask(address, timeout, question)
+    serving, listed = ask(service, question)
     console = Console()
     if not as_json:
         state = "[green]ready[/green]" if serving else "[yellow]not ready[/yellow]"
-        console.print(f"The gateway at {address} is {state}.")
-    known = {"address": address, "serving": serving, "collections": [asdict(one) for one in listed]}
+        console.print(f"The gateway at {service.address} is {state}.")
+    known = {"address": service.address, "serving": serving, "collections": [asdict(one) for one in listed]}
     _show(console, known if as_json else None, tables.collections(listed))
     if not serving:
         raise typer.Exit(REFUSED)
@@ -144,6 +133,8 @@ def _show(console: Console, document: dict[str, Any] | None, renderable: Rendera
 
 def _result_as_json(result: SearchResult) -> dict[str, Any]:
     document = asdict(result)
+    for hit in document["hits"]:
+        del hit["thumbnail"]
     document["coverage"]["complete"] = result.coverage.complete
     return document
 

@@ -9,21 +9,18 @@ from typing import Any, TypeVar
 
 import typer
 
-from sightline.client import Client
-from sightline.errors import SightlineError, Unavailable
+from sightline.cli.connecting import Service
+from sightline.errors import SightlineError, Unauthenticated, Unavailable
 from sightline.queries import ImageId, Query, Weighted, image, text
-from sightline.results import SearchResult, StoredImage
 from sightline.surface import SearchClient
 
 REFUSED = 1
 """Exit code: the service refused or could not be reached. That of a command that makes no sense is 2."""
 
-_THUMBNAILS = 64  # that one call may ask for
-
 _T = TypeVar("_T")
 
 
-def ask(address: str, timeout: float, question: Callable[[SearchClient], Coroutine[Any, Any, _T]]) -> _T:
+def ask(service: Service, question: Callable[[SearchClient], Coroutine[Any, Any, _T]]) -> _T:
     """Returns what the service answers.
 
     Raises:
@@ -31,7 +28,7 @@ def ask(address: str, timeout: float, question: Callable[[SearchClient], Corouti
     """
 
     async def asking() -> _T:
-        async with Client(address, timeout=timeout) as client:
+        async with service.client() as client:
             return await question(client)
 
     try:
@@ -40,6 +37,8 @@ def ask(address: str, timeout: float, question: Callable[[SearchClient], Corouti
         typer.echo(f"{error} ({error.reason})", err=True)
         if isinstance(error, Unavailable):
             typer.echo("Is a gateway running there? --address or SIGHTLINE_ADDRESS chooses another.", err=True)
+        if isinstance(error, Unauthenticated):
+            typer.echo("--key-file or SIGHTLINE_KEY says who you are.", err=True)
         raise typer.Exit(REFUSED) from None
 
 
@@ -62,19 +61,3 @@ def build_query(words: str | None, files: Sequence[Path], ids: Sequence[str], mi
     if len(wanted) == 1 and not minus:
         return wanted[0]
     return Weighted([*((1.0, one) for one in wanted), *((-1.0, text(one)) for one in minus)])
-
-
-async def thumbnails_of(client: SearchClient, result: SearchResult, collection: str) -> list[bytes]:
-    """Returns the hits' thumbnails, in their order, from the generation that answered; empty where there is none."""
-    ids = [hit.id for hit in result.hits]
-    files: list[bytes] = []
-    for first in range(0, len(ids), _THUMBNAILS):
-        stored = await client.get_many(
-            ids[first : first + _THUMBNAILS],
-            collection=collection,
-            thumbnails=True,
-            fields=["id"],
-            generation=result.generation,
-        )
-        files += [one.thumbnail if isinstance(one, StoredImage) else b"" for one in stored]
-    return files

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from sightline.v1 import common_pb2 as sightline_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sightline/v1/embed.proto\x12\x0csightline.v1\x1a\x19sightline/v1/common.proto\"8\n\x0c\x45mbedRequest\x12(\n\x06inputs\x18\x01 \x03(\x0b\x32\x18.sightline.v1.EmbedInput\"5\n\nEmbedInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"[\n\rEmbedResponse\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.sightline.v1.EmbedItem\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.sightline.v1.Model\"d\n\tEmbedItem\x12&\n\x06vector\x18\x01 \x01(\x0b\x32\x14.sightline.v1.VectorH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.sightline.v1.ErrorH\x00\x42\t\n\x07outcome2P\n\x0c\x45mbedService\x12@\n\x05\x45mbed\x12\x1a.sightline.v1.EmbedRequest\x1a\x1b.sightline.v1.EmbedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18sightline/v1/embed.proto\x12\x0csightline.v1\x1a\x19sightline/v1/common.proto\"8\n\x0c\x45mbedRequest\x12(\n\x06inputs\x18\x01 \x03(\x0b\x32\x18.sightline.v1.EmbedInput\"5\n\nEmbedInput\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"[\n\rEmbedResponse\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.sightline.v1.EmbedItem\x12\"\n\x05model\x18\x02 \x01(\x0b\x32\x13.sightline.v1.Model\"d\n\tEmbedItem\x12&\n\x06vector\x18\x01 \x01(\x0b\x32\x14.sightline.v1.VectorH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.sightline.v1.ErrorH\x00\x42\t\n\x07outcome2P\n\x0c\x45mbedService\x12@\n\x05\x45mbed\x12\x1a.sightline.v1.EmbedRequest\x1a\x1b.sightline.v1.EmbedResponseB\x1aZ\x18sightline/v1;sightlinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sightline.v1.embed_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'Z\030sightline/v1;sightlinev1'
   _globals['_EMBEDREQUEST']._serialized_start=69
   _globals['_EMBEDREQUEST']._serialized_end=125
   _globals['_EMBEDINPUT']._serialized_start=127

@@ -176,6 +176,43 @@ async def test_many_images_are_read_at_once(client: SearchClient) -> None:
     assert found[2].thumbnail == b"the pear's file"
 
 
+async def test_lists_may_be_longer_than_a_call(client: SearchClient) -> None:
+    """Ids, questions and texts of any number come back as one list, in their order, each with its own outcome."""
+    names = [*(["apple", "pear", "nobody"] * 400), "car"]
+    found = await client.get_many(names)
+    assert [one.image.id if isinstance(one, StoredImage) else "nobody" for one in found] == names
+    files = await client.get_many(names[:130], thumbnails=True)
+    assert [one.thumbnail for one in files if isinstance(one, StoredImage)].count(b"the pear's file") == 43
+    outcomes = await client.search_batch([SearchRequest("red car", top_k=n % 3) for n in range(600)])
+    assert [isinstance(one, InvalidArgument) for one in outcomes] == [n % 3 == 0 for n in range(600)]
+    rows = await client.embed(["red apple"] * 300 + ["green pear"], [b"the pear's file"])
+    assert rows.shape == (302, DIMENSION)
+    np.testing.assert_allclose(rows[-1], rows[-2], atol=1e-6)
+    assert await client.get_many([]) == await client.search_batch([]) == []
+
+
+async def test_an_error_names_its_place_in_the_whole_list(client: SearchClient) -> None:
+    """Where a text of a long list is wrong, the error's field counts from the beginning of the list."""
+    with pytest.raises(InvalidArgument) as caught:
+        await client.embed([*(["red"] * 299), ""])
+    assert caught.value.field.startswith("inputs[299]")
+    with pytest.raises(InvalidArgument):
+        await client.embed()
+
+
+async def test_thumbnails_come_with_the_hits(client: SearchClient) -> None:
+    """Hits have their thumbnails where these are asked for, with the search or afterwards."""
+    result = await client.search("green pear", thumbnails=True)
+    assert [(hit.id, hit.thumbnail) for hit in result][:2] == [
+        ("pear", b"the pear's file"),
+        ("apple", b"the apple's file"),
+    ]
+    assert (result[2].thumbnail, result[3].thumbnail) == (b"", b"")
+    plain = await client.search("green pear")
+    assert plain[0].thumbnail == b""
+    assert (await client.with_thumbnails(plain)).hits == result.hits
+
+
 async def test_collections_are_described(client: SearchClient) -> None:
     """A collection says its size, shards, generation, model and attributes; another name is not found."""
     [only] = await client.collections()

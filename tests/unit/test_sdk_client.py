@@ -23,12 +23,15 @@ from sightline import (
     InternalError,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
+    ResourceExhausted,
     SearchClient,
     SyncClient,
+    Unauthenticated,
     Unavailable,
 )
 from sightline._bags import DIMENSION
-from sightline._channel import error_of
+from sightline._channel import RETRY_BUDGET, error_of
 from tests.sdk_server import Servicer, served
 
 IMAGES = [Image("apple", caption="red apple"), Image("pear", caption="green pear")]
@@ -50,12 +53,12 @@ def test_the_public_surface_is_this_list() -> None:
     assert sorted(sightline.__all__) == sightline.__all__
     assert all(hasattr(sightline, name) for name in sightline.__all__)
     assert set(sightline.__all__) == {
-        *("Client", "SyncClient", "FakeClient", "SearchClient", "SearchStream"),
+        *("Client", "SyncClient", "FakeClient", "SearchClient", "SearchStream", "Tls"),
         *("text", "image", "vector", "attribute", "ImageId", "Weighted", "SearchRequest", "Filter"),
         *("SearchResult", "Answer", "Hit", "Image", "StoredImage", "Collection", "Coverage", "Degradation"),
         *("Model", "StageTimes", "CacheState"),
         *("SightlineError", "InvalidArgument", "NotFound", "FailedPrecondition", "ResourceExhausted"),
-        *("DeadlineExceeded", "Unavailable", "Unimplemented", "InternalError"),
+        *("DeadlineExceeded", "Unavailable", "Unimplemented", "InternalError", "Unauthenticated", "PermissionDenied"),
     }
 
 
@@ -133,7 +136,9 @@ async def test_what_the_wire_cannot_carry_is_refused(address: str) -> None:
         (grpc.StatusCode.CANCELLED, Unavailable, "CALL_ENDED"),
         (grpc.StatusCode.UNKNOWN, InternalError, "UNKNOWN"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceeded, "DEADLINE_EXCEEDED"),
-        (grpc.StatusCode.PERMISSION_DENIED, InternalError, "PERMISSION_DENIED"),
+        (grpc.StatusCode.PERMISSION_DENIED, PermissionDenied, "PERMISSION_DENIED"),
+        (grpc.StatusCode.UNAUTHENTICATED, Unauthenticated, "UNAUTHENTICATED"),
+        (grpc.StatusCode.DATA_LOSS, InternalError, "DATA_LOSS"),
         (grpc.StatusCode.NOT_FOUND, NotFound, "NOT_FOUND"),
     ],
 )
@@ -166,6 +171,40 @@ async def test_a_call_that_met_a_stopping_server_is_made_again(
     assert turned_away == 1
 
 
+@pytest.mark.parametrize("error", [Unavailable, ResourceExhausted, InternalError, DeadlineExceeded, InvalidArgument])
+async def test_only_what_is_unavailable_is_asked_again(
+    servicer: Servicer, address: str, error: type[sightline.SightlineError]
+) -> None:
+    """An unavailable service is asked three times; every other error is its caller's at once."""
+    servicer.fake.fail(error("no"))
+    async with Client(address) as client:
+        with pytest.raises(error):
+            await client.search("apple")
+    assert len(servicer.metadata) == (3 if error is Unavailable else 1)
+
+
+async def test_retries_have_a_budget(servicer: Servicer, address: str) -> None:
+    """Of a service that is down, all calls together ask no more than the budget again; it is earned back by answers."""
+    servicer.fake.fail(Unavailable("down"))
+    async with Client(address) as client:
+        for _ in range(20):
+            await asyncio.gather(*(client.search("apple") for _ in range(20)), return_exceptions=True)
+        asked = len(servicer.metadata)
+        assert 400 < asked <= 400 + RETRY_BUDGET
+        servicer.fake.recover()
+        for _ in range(100):
+            await asyncio.gather(*(client.search("apple") for _ in range(10)))
+        servicer.fake.fail(Unavailable("down"), times=1)
+        assert len(await client.search("apple")) == 2
+
+
+async def test_many_pictures_go_in_several_calls(address: str) -> None:
+    """Pictures that would be too much for one message are spread over several."""
+    pictures = [bytes([number]) * 9_000_000 for number in range(8)]  # 72 MB, and a message has 64
+    async with Client(address, timeout=60) as client:
+        assert (await client.embed(images=pictures)).shape == (8, DIMENSION)
+
+
 def test_details_that_make_no_sense_are_passed_over() -> None:
     """A status with foreign details is read by its code."""
     trailing = grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff\xff"))
@@ -196,7 +235,18 @@ async def test_code_that_is_not_asynchronous_has_the_same_client(address: str) -
 
 
 @pytest.mark.parametrize(
-    "method", ["search_batch", "search_stream", "get", "get_many", "collections", "collection", "embed", "serving"]
+    "method",
+    [
+        "with_thumbnails",
+        "search_batch",
+        "search_stream",
+        "get",
+        "get_many",
+        "collections",
+        "collection",
+        "embed",
+        "serving",
+    ],
 )
 def test_the_synchronous_methods_take_the_same(method: str) -> None:
     """Each method of SyncClient has the parameters of its namesake, with the same defaults."""
