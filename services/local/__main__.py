@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services.local.checks import OptionError, check, empty
 from services.local.cluster import ClusterError, LocalCluster
 from services.local.ports import PortError, check_free, is_free
 from services.local.serving import running, table, watch
@@ -24,6 +25,9 @@ from services.local.state import read_state, read_whereabouts
 from services.local.topology import Topology
 
 RUN_DIR = Path(".run")
+EMPTY = """
+Nothing is published in this store yet, so that nothing can be searched. In another terminal, index pictures:
+  python -m services.local indexer build FOLDER --collection NAME --publish"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
+        check(options)
         return int({"up": up, "status": status, "indexer": indexer, "demo": demo}[options.command](options, console))
-    except (ClusterError, PortError) as fault:
+    except (ClusterError, OptionError, PortError) as fault:
         console.print(str(fault), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -67,6 +72,8 @@ def up(options: argparse.Namespace, console: Console) -> int:
         console.print(table(options.run_dir))
         if cluster.web:
             console.print(f"\nThe page: {cluster.web}")
+        if empty(options.store):
+            console.print(EMPTY, markup=False)
         console.print(f"\nLogs are in {options.run_dir}. Ctrl-C drains and stops all.")
         watch(cluster, console, restart=options.restart)
     return 0
