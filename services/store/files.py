@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from fsspec.core import url_to_fs
 
 from services.store.patience import Patience
-from services.store.remote import hidden, options
+from services.store.remote import hidden, options, without_secrets
 from services.store.writing import Writer, writer_for
 from sightline.errors import InvalidArgument, SightlineError, Unavailable
 
@@ -106,7 +106,9 @@ class Files:
         except (FileNotFoundError, NotADirectoryError, SightlineError):
             raise
         except Exception as exc:  # each file system has errors of its own
-            raise Unavailable(f"{path}: the store failed: {type(exc).__name__}: {exc}"[:500]) from exc
+            # Some errors name the whole URL, with the password in it.
+            told = without_secrets(f"{type(exc).__name__}: {exc}", self.url)
+            raise Unavailable(f"{path}: the store failed: {told}"[:500]) from exc
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

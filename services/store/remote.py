@@ -37,3 +37,9 @@ def hidden(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}" if separator else url
+
+
+def without_secrets(text: str, url: str) -> str:
+    """Returns a text without the name and password that `url` may hold."""
+    secret = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    return text.replace(f"{secret}@", "") if secret else text
