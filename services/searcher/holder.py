@@ -200,7 +200,7 @@ class Holder:
     async def _drop(self) -> None:
         """Lets go of what nothing has pointed to for a while."""
         now, wanted = self._clock(), set(self._published.by_urgency())
-        surplus = [key for key in self._held if key not in wanted and self._published.current(key[0]) in self._held]
+        surplus = [key for key in self._held if key not in wanted and self._replaced(key[0])]
         self._surplus = {key: self._surplus.get(key, now) for key in surplus}
         gone = [key for key, since in self._surplus.items() if now - since >= self._linger_seconds]
         for key in gone:
@@ -209,6 +209,10 @@ class Holder:
             log.info("generation %d of %s is dropped", key[1], key[0])
         self._refusals.keep(wanted)
         await self._prune_unused({collection for collection, _ in gone})
+
+    def _replaced(self, collection: str) -> bool:
+        """Whether nobody needs what is not wanted: CURRENT is here, or the collection was dropped."""
+        return self._published.dropped(collection) or self._published.current(collection) in self._held
 
     def _complete(self) -> bool:
         current = [key for name in self._published.collections() if (key := self._published.current(name))]
@@ -226,8 +230,8 @@ class Holder:
         return Holding(collection, tuple(held), self._refusals.of(collection))
 
     def _absent(self, collection: str) -> SightlineError:
-        known = self._published.collections()
-        if collection in known or not known:
+        known = [name for name in self._published.collections() if not self._published.dropped(name)]
+        if collection in known or not self._published.collections():
             what = f"collection {collection}" if collection in known else "any collection"
             return FailedPrecondition(f"nothing of {what} has been published yet", reason="NOTHING_PUBLISHED")
         return NotFound(f"there is no collection {collection[:80]!r}", reason="NO_COLLECTION", field="collection")

@@ -60,6 +60,10 @@ class Published:
         """Returns the names of all collections that were ever seen, sorted."""
         return sorted(self._pointers)
 
+    def dropped(self, collection: str) -> bool:
+        """Returns whether the store says that there is no such collection any more."""
+        return self._pointers.get(collection, _NOTHING).dropped
+
     def current(self, collection: str) -> Key | None:
         """Returns the generation that is to be served; None where none was published."""
         pointer = self._pointers.get(collection, _NOTHING).current

@@ -25,12 +25,13 @@ class Files:
     Args:
         url: a folder, as a path or as any fsspec URL.
         timeout: seconds that one call may take.
+        conditional: whether what cannot be written to conditionally is only read.
 
     Raises:
         InvalidArgument: fsspec cannot open such a URL; names the field `store`.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, *, conditional: bool = True) -> None:
         self.url = url
         self._patience = Patience(timeout)
         self._timeout = timeout
@@ -39,7 +40,7 @@ class Files:
         except (ValueError, ImportError) as exc:
             raise InvalidArgument(f"{hidden(url)!r} is no store that can be opened: {exc}", field="store") from exc
         self._root = root.rstrip("/")
-        self._writer: Writer = writer_for(self._fs)
+        self._writer: Writer = writer_for(self._fs, conditional=conditional)
 
     @property
     def local(self) -> Path | None:

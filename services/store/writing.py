@@ -27,8 +27,8 @@ class Writer(Protocol):
     def remove(self, path: str) -> None: ...
 
 
-def writer_for(fs: Any) -> Writer:
-    """Returns what writes to the file system."""
+def writer_for(fs: Any, *, conditional: bool = True) -> Writer:
+    """Returns what writes to the file system; without `conditional`, to any that can be written to at all."""
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
     if "file" in protocols:
         return LocalWriter()
@@ -36,7 +36,7 @@ def writer_for(fs: Any) -> Writer:
         return MemoryWriter(fs)
     if "s3" in protocols:
         return S3Writer(fs)
-    return NoWriter(protocols[0])
+    return NoWriter(protocols[0]) if conditional else PlainWriter(fs, protocols[0])
 
 
 class LocalWriter:
@@ -197,6 +197,22 @@ class NoWriter:
     def _refuse(self) -> NoReturn:
         message = f"a store at {self._protocol}:// can only be read: two writers there could not be kept apart"
         raise FailedPrecondition(message, reason="READ_ONLY_STORE")
+
+
+class PlainWriter(NoWriter):
+    """Whole files, the last writer's: enough where all writers would write the same."""
+
+    def __init__(self, fs: Any, protocol: str) -> None:
+        super().__init__(protocol)
+        self._fs = fs
+
+    def write(self, path: str, data: bytes) -> None:
+        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        self._fs.pipe_file(path, data)
+
+    def remove(self, path: str) -> None:
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
 
 
 def _flush(file: Any, data: bytes) -> None:
