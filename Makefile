@@ -21,8 +21,9 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 	@tools/unpack_debs.sh $(LETTERS) || echo "The pictures will be labelled with the fonts that this machine has."
 	@$(PYTHON) -m services.local demo --started $(STARTED)
 
-test: .venv/.dev  ## Run all tests, with real processes and a real Redis.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real browser.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium
+	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
 	@$(PYTHON) -m pytest
 
 check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
@@ -35,7 +36,8 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@$(PYTHON) tools/settings_page.py --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium
+	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
 
 protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, and docs/settings.md.

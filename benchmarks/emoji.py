@@ -102,13 +102,20 @@ def index(
 
 
 def index_into(
-    cluster: LocalCluster, source: Path | str, *, collection: str = COLLECTION, shards: int = 4, scope: str = COLLECTION
+    cluster: LocalCluster,
+    source: Path | str,
+    *,
+    collection: str = COLLECTION,
+    shards: int = 4,
+    scope: str = COLLECTION,
+    encoders: Sequence[str] = (),
 ) -> str:
-    """Builds and publishes with a cluster's own encoders and searchers, and waits until its gateways answer."""
+    """Builds and publishes with a cluster's searchers, and its encoders or others, and waits until its gateways
+    answer."""
     said = index(
         source,
         cluster.store,
-        encoders=cluster.addresses("encoder"),
+        encoders=encoders or cluster.addresses("encoder"),
         searchers=cluster.addresses("searcher"),
         collection=collection,
         shards=shards,

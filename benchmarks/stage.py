@@ -89,6 +89,7 @@ def staged(
     gateways: int = 0,
     seconds: float = 3.0,
     images: int = 2000,
+    store: str = "",
 ) -> Iterator[Stage]:
     """Starts a cluster that serves a first generation.
 
@@ -99,16 +100,17 @@ def staged(
         gateways: how many of them traffic goes to; all where it is 0.
         seconds: how long each state of the cluster is looked at.
         images: of the collection.
+        store: URL of an empty store; a folder where none is given.
     """
-    store = folder / "store"
-    store.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    store = store or str(folder / "store")
     cluster = LocalCluster(
-        store=str(store), model=str(MODEL), run_dir=folder / "run", topology=topology, overrides=overrides
+        store=store, model=str(MODEL), run_dir=folder / "run", topology=topology, overrides=overrides
     )
     with cluster:
         encoders = cluster.addresses("encoder")
         model = asyncio.run(served_model(encoders[0])) if encoders else SMALL
-        corpus = Stamped(Store(str(store)), model, images=images, groups=topology.groups)
+        corpus = Stamped(Store(store), model, images=images, groups=topology.groups)
         generation = corpus.build()
         corpus.start_with(generation)
         asyncio.run(wait_visible(cluster.gateways, generation, model.dimension))

@@ -57,16 +57,36 @@ _OPTIONS = [
 ]
 
 
+def check_address(address: str) -> str:
+    """Returns the gRPC target that an address stands for.
+
+    Raises:
+        InvalidArgument: it is neither ``host:port`` nor a gRPC target (BAD_ADDRESS).
+    """
+    if address.startswith(("dns:", "unix:", "ipv4:", "ipv6:", "xds:")):
+        return address
+    scheme, separator, rest = address.partition("://")
+    host, _, port = address.rpartition(":")
+    wrong = ""
+    if separator:
+        wrong = f", without {scheme}://; try {rest.rstrip('/')}"
+    elif not host or (":" in host and not host.startswith("[")):
+        wrong = " (an IPv6 address in brackets)" if address.count(":") > 1 else ""
+    elif port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535:
+        return f"dns:///{address}"
+    elif port.isascii() and port.isdecimal():
+        wrong = ", the port from 1 to 65535"
+    message = f"an address is host:port{wrong}, got {address!r}"
+    raise InvalidArgument(message, reason="BAD_ADDRESS", field="address")
+
+
 def open_channel(address: str, tls: Tls | grpc.ChannelCredentials | None) -> grpc.aio.Channel:
     """Opens a channel; it connects when it is first used.
 
     Raises:
         InvalidArgument: `address` is neither ``host:port`` nor a gRPC target, or a file of `tls` cannot be read.
     """
-    if ":" not in address:
-        raise InvalidArgument(f"an address is host:port, got {address!r}", reason="BAD_ADDRESS", field="address")
-    known = address.startswith(("dns:", "unix:", "ipv4:", "ipv6:", "xds:"))
-    target = address if known else f"dns:///{address}"
+    target = check_address(address)
     if isinstance(tls, Tls):
         named = [("grpc.ssl_target_name_override", tls.server_name)] if tls.server_name else []
         return grpc.aio.secure_channel(target, tls.credentials(), options=[*_OPTIONS, *named])

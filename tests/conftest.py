@@ -1,4 +1,4 @@
-"""What tests of all kinds share: a real Redis."""
+"""What tests of all kinds share: a real Redis, and a real S3."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 # Read by libraries when they are loaded: tests share the cores with the processes that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from benchmarks import s3_server
+from benchmarks.s3_server import S3Server
 from services.local.cluster import LocalCluster
 from services.local.ports import HOST, free_ports
 from services.local.topology import redis_spec
@@ -61,3 +63,25 @@ def fresh_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
     """Starts a Redis that a test may harm."""
     with ExitStack() as started:
         yield lambda: started.enter_context(RedisServer(tmp_path_factory.mktemp("redis")))
+
+
+@pytest.fixture(scope="session")
+def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server that speaks S3, which tests share, and leave running."""
+    if why := s3_server.missing():
+        pytest.skip(why)
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_process: S3Server) -> Iterator[S3Server]:
+    """The shared S3 server; while the test runs, the environment leads s3fs and started processes to it."""
+    with s3_server.environment(s3_process.environment):
+        yield s3_process
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """The name of an empty bucket of the test's own."""
+    return s3_server.bucket()

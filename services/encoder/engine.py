@@ -61,6 +61,9 @@ class Limits:
     image_pixels: int = MAX_PIXELS
 
 
+_PENDING = InternalError("not computed")
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     data: bytes
@@ -117,6 +120,14 @@ class Engine:
             lanes=model.lanes,
             observer=QueueMetrics("images"),
         )
+        self._stacks: Batcher[Sequence[Pixels], Sequence[Vector | Exception]] = Batcher(
+            self._compute_stack,
+            name="encoder",
+            capacity=limits.images,
+            max_weight=1,
+            lanes=model.lanes,
+            observer=QueueMetrics("stacks"),
+        )
 
     @property
     def card(self) -> Card:
@@ -151,13 +162,32 @@ class Engine:
 
         Errors are as for `text`.
         """
-        shape = (self.card.preparation.height, self.card.preparation.width, 3)
-        if len(data) != np.prod(shape):
-            size = " × ".join(map(str, shape))
-            message = f"a prepared picture has {size} bytes here, got {len(data):,}"
-            raise InvalidArgument(message, reason="WRONG_SIZE", field=field)
+        picture = self._unpack(data, field)
         with self._admitted("image", self._limits.images):
-            return await self._images.submit(np.frombuffer(data, dtype=np.uint8).reshape(shape), deadline)
+            return await self._images.submit(picture, deadline)
+
+    async def stack(
+        self, pictures: Sequence[bytes], deadline: float | None = None, *, fields: Sequence[str]
+    ) -> list[Vector | Exception]:
+        """Returns the unit vectors of prepared pictures, each by itself a vector or an error as of `pixels`.
+
+        In the model they meet nobody else's pictures: the same stack gives the same bits, whatever else is encoded. A
+        model's last bits depend on how many pictures it computes at a time, so that an index could not be built twice
+        with the same bytes if companions came by chance.
+
+        Raises as `pixels` does, for all of them.
+        """
+        outcomes: list[Vector | Exception] = []
+        sound: list[Pixels] = []
+        for data, field in zip(pictures, fields, strict=True):
+            try:
+                sound.append(self._unpack(data, field))
+                outcomes.append(_PENDING)
+            except InvalidArgument as error:
+                outcomes.append(error)
+        with self._admitted("image", self._limits.images, len(sound)):
+            computed = iter(await self._stacks.submit(sound, deadline) if sound else ())
+        return [next(computed) if one is _PENDING else one for one in outcomes]
 
     async def warm(self) -> None:
         """Runs shapes that queries have, so that the first of them finds everything loaded, compiled and allocated."""
@@ -173,20 +203,29 @@ class Engine:
         """Finishes what was taken, and ends the threads."""
         while any(self._inside.values()):  # what is between two stages is in no queue
             await asyncio.sleep(0.005)
-        for stage in (self._tokeniser, self._decoder, self._texts, self._images):
+        for stage in (self._tokeniser, self._decoder, self._texts, self._images, self._stacks):
             await stage.close()
         for threads in (self._tokenising, self._decoding, self._computing, self._finishing):
             threads.shutdown()
 
     @contextmanager
-    def _admitted(self, kind: Kind, limit: int) -> Iterator[None]:
-        if self._inside[kind] >= limit:
+    def _admitted(self, kind: Kind, limit: int, count: int = 1) -> Iterator[None]:
+        # A stack that is larger than the whole queue would never be taken: it is, where nothing else waits.
+        if self._inside[kind] and self._inside[kind] + count > limit:
             raise ResourceExhausted(f"the encoder's queue is full ({limit} {kind}s wait)")
-        self._inside[kind] += 1
+        self._inside[kind] += count
         try:
             yield
         finally:
-            self._inside[kind] -= 1
+            self._inside[kind] -= count
+
+    def _unpack(self, data: bytes, field: str) -> Pixels:
+        shape = (self.card.preparation.height, self.card.preparation.width, 3)
+        if len(data) != np.prod(shape):
+            size = " × ".join(map(str, shape))
+            message = f"a prepared picture has {size} bytes here, got {len(data):,}"
+            raise InvalidArgument(message, reason="WRONG_SIZE", field=field)
+        return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
     async def _tokenise(self, batch: Sequence[str]) -> Sequence[Ids]:
         return await asyncio.get_running_loop().run_in_executor(self._tokenising, self._model.prepare_texts, batch)
@@ -215,6 +254,14 @@ class Engine:
         sound = np.isfinite(vectors).all(axis=1) & (np.abs(vectors).max(axis=1) > 0)
         broken = InternalError("the model made no vector of this", reason="NO_VECTOR")
         return [vector if whole else broken for vector, whole in zip(vectors, sound, strict=True)]
+
+    async def _compute_stack(self, batch: Sequence[Sequence[Pixels]]) -> Sequence[Sequence[Vector | Exception]]:
+        (stack,) = batch
+        size, found = self._limits.image_batch, list[Vector | Exception]()
+        # One after the other, so that queries get in between.
+        for first in range(0, len(stack), size):
+            found += await self._compute("image", self._model.run_images, stack[first : first + size])
+        return [found]
 
     async def _run(self, run: Callable[[Sequence[Any]], Raw], batch: Sequence[Any]) -> NDArray[np.float32]:
         loop = asyncio.get_running_loop()

@@ -42,6 +42,8 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         now = asyncio.get_running_loop().time()
         remaining = context.time_remaining()
         until = None if remaining is None else now + remaining
+        if all(item.WhichOneof("kind") == "pixels" for item in request.items):
+            return _response(await _encode_stack(engine, request.items, now, until), engine.card)
         outcomes = await asyncio.gather(
             *(_encode(engine, item, f"items[{place}]", now, until) for place, item in enumerate(request.items)),
             return_exceptions=True,
@@ -65,6 +67,19 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
         if self._engine is None:
             raise Unavailable("the encoder is loading its model", reason="WARMING_UP")
         return self._engine
+
+
+async def _encode_stack(
+    engine: Engine, items: Sequence[encoder_pb2.EncodeItem], now: float, until: float | None
+) -> Sequence[Vector | Exception]:
+    """Encodes prepared pictures together, within the call's deadline and the earliest of their own."""
+    own = [now + item.remaining_ms / 1000 for item in items if item.remaining_ms]
+    deadline = min([*own, *([until] if until is not None else [])], default=None)
+    fields = [f"items[{place}].pixels" for place in range(len(items))]
+    try:
+        return await engine.stack([item.pixels for item in items], deadline, fields=fields)
+    except SightlineError as error:
+        return [error] * len(items)
 
 
 async def _encode(engine: Engine, item: encoder_pb2.EncodeItem, field: str, now: float, until: float | None) -> Vector:

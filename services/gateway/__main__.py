@@ -78,7 +78,10 @@ class Gateway:
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer.EmbedServicer(encoders, deadlines), server)
 
     async def start(self) -> None:
-        """Looks at the store and at every replica once. Neither has to answer: readiness is a local fact."""
+        """Returns when the store has been read and every replica asked once, whether or not that one answers.
+
+        Whoever knows no collection can answer nothing: callers are better off with another gateway.
+        """
         await asyncio.gather(self._catalog.start(), self._encoders.start(), self._searchers.start())
 
     async def close(self) -> None:

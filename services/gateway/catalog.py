@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from services.gateway.single_flight import SingleFlight
+from services.runtime.metrics import store_read_timestamp_seconds
+from services.runtime.outage import Outage
 from services.store import Manifest, Pointer, Pointers
-from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError
+from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable
 
 log = logging.getLogger("sightline.catalog")
 
@@ -32,7 +34,8 @@ async def _nothing() -> None:
 class Catalog:
     """Knows every collection's current generation, as of the last look at the store.
 
-    A store that does not answer changes nothing: what was current stays current.
+    A store that does not answer changes nothing: what was current stays current. Before it has answered once, nothing
+    is known, and all questions are Unavailable.
 
     Args:
         store: the generations.
@@ -49,12 +52,15 @@ class Catalog:
         self._looks: SingleFlight[None, None] = SingleFlight()
         self._reads: SingleFlight[tuple[str, int], Manifest] = SingleFlight()
         self._absent: dict[tuple[str, int], SightlineError] = {}  # since the last look
+        self._outage = Outage(log, "the store cannot be read, so nothing changes", "the store can be read again")
+        self._known = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Looks at the store once, and then again and again."""
+        """Looks at the store again and again; returns when it has been read once."""
         await self.refresh()
         self._polling = asyncio.create_task(self._poll())
+        await self._known.wait()
 
     async def close(self) -> None:
         """Stops looking."""
@@ -66,7 +72,8 @@ class Catalog:
         await self._looks.run(None, lambda _: self._refresh(), deadline)
 
     def current(self) -> list[tuple[Manifest, Pointer]]:
-        """Returns all collections that have a current generation, by name."""
+        """Returns all collections that have a current generation, by name. Raises Unavailable (STORE_UNREAD)."""
+        self._check_known()
         return [(self._manifests[name, at.generation], at) for name, at in sorted(self._current.items())]
 
     def one(self, collection: str) -> tuple[Manifest, Pointer]:
@@ -82,6 +89,7 @@ class Catalog:
             NotFound: no such collection or generation.
             InvalidArgument: no collection is named, and there are several.
             FailedPrecondition: nothing has been published.
+            Unavailable: the store does not answer, or has not done so once (STORE_UNREAD).
             DeadlineExceeded: the store takes longer than until `deadline`, in `loop.time()` seconds.
         """
         name = self._name(collection)
@@ -106,15 +114,19 @@ class Catalog:
         try:
             current = await asyncio.to_thread(self._look)
         except SightlineError as error:
-            log.warning("cannot read the store, so nothing changes: %s", error)
+            self._outage.failed(error)
             return
+        self._outage.worked()
+        store_read_timestamp_seconds.set_to_current_time()
         if current != self._current:
             await self._before_change()
         self._change(current)
+        self._known.set()
 
     def _name(self, collection: str) -> str:
         if collection in self._current:
             return collection
+        self._check_known()
         if collection:
             raise NotFound(f"there is no collection {collection[:80]!r}", reason="NO_COLLECTION", field="collection")
         if not self._current:
@@ -126,6 +138,11 @@ class Catalog:
             )
         return next(iter(self._current))
 
+    def _check_known(self) -> None:
+        if not self._known.is_set():
+            message = "this gateway has not been able to read the store yet, so it knows no collection"
+            raise Unavailable(message, reason="STORE_UNREAD")
+
     def _look(self) -> dict[str, Pointer]:
         found = {name: self._look_at(name) for name in self._store.collections()}
         return {name: pointer for name, pointer in found.items() if pointer}
@@ -135,7 +152,7 @@ class Catalog:
             pointer = self._store.pointers(name).current
             if pointer and (name, pointer.generation) not in self._manifests:
                 self._manifests[name, pointer.generation] = self._store.manifest(name, pointer.generation)
-        except SightlineError as error:
+        except FailedPrecondition as error:
             # The other collections are not to wait for one that is damaged.
             log.warning("collection %s cannot be read, so it stays as it is: %s", name, error)
             return self._current.get(name)

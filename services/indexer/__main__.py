@@ -1,14 +1,17 @@
-"""The indexer's command line: `python -m services.indexer build|inspect|publish|rollback|list`."""
+"""The indexer's command line: `python -m services.indexer build|inspect|publish|rollback|list|prune|drop`.
+
+A build in one process is `build`. In many it is its stages, one after the other: `read`, `encode`, `train`, `fill` and
+`seal`; `--part i/n` gives each process its share.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -17,13 +20,25 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from services.indexer.build import Plan, World
-from services.indexer.build import build as build_generation
+from services.indexer import build as building
+from services.indexer.build import Built, World
+from services.indexer.collections import app as collections_app
+from services.indexer.commands import (
+    Collection,
+    MinReplicas,
+    SearcherNames,
+    StoreUrl,
+    Timeout,
+    Unchecked,
+    say_current,
+    searchers_of,
+    targets,
+    teller,
+    told,
+)
 from services.indexer.describing import describe, print_description
 from services.indexer.documents import document
 from services.indexer.encoding import Encoders
-from services.indexer.intake import Pace
-from services.indexer.listing import describe_store, print_store
 from services.indexer.options import (
     Attributes,
     CaptionColumn,
@@ -34,29 +49,40 @@ from services.indexer.options import (
     UriColumn,
     source_options,
 )
+from services.indexer.page import render
+from services.indexer.plan import CHUNK, Begun, Plan
 from services.indexer.publish import Wait
 from services.indexer.publish import publish as publish_generation
-from services.indexer.publish import rollback as roll_back
 from services.indexer.reading import Reader
+from services.indexer.removing import work_of
 from services.indexer.report import RefusalLog, progress_on
-from services.indexer.searchers import SearcherReplicas
-from services.indexer.sources import Source, open_source
-from services.indexer.spool import Spool
-from services.runtime.settings import addresses
-from services.store import Manifest, Pointer, Store
-from sightline.errors import InvalidArgument, SightlineError
+from services.indexer.sources import open_source
+from services.indexer.stages.encode import Pace
+from services.indexer.stages.shares import Share
+from services.indexer.stages.train import train_index
+from services.indexer.work import Work
+from services.store import Store
+from sightline.errors import FailedPrecondition
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
-StoreUrl = Annotated[str, typer.Option("--store", envvar="SIGHTLINE_STORE", help="Folder or URL of the store.")]
-Collection = Annotated[str, typer.Option(help="1 to 63 lower-case letters, digits and hyphens.")]
-SearcherNames = Annotated[
-    str,
-    typer.Option("--searchers", envvar="SIGHTLINE_SEARCHERS", help="host:port,…; a name is all its addresses."),
+WorkUrl = Annotated[str, typer.Option("--work", help="Folder or URL for what stages leave; in the store if not said.")]
+EncoderNames = Annotated[
+    str, typer.Option("--encoder", envvar="SIGHTLINE_ENCODERS", help="host:port,… of the encoders.")
 ]
-Unchecked = Annotated[bool, typer.Option("--unchecked", help="Ask no searcher: for an installation yet to start.")]
-MinReplicas = Annotated[int, typer.Option(min=0, help="Replicas of each group that must serve; 0: all that answer.")]
-Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the searchers.")]
+Shards = Annotated[int, typer.Option(min=1, max=4096, help="Shards that the images are spread over.")]
+Index = Annotated[str, typer.Option(help="FAISS factory string; Flat is exact.")]
+Scope = Annotated[str, typer.Option(help="What all pictures are, where the model is for that alone.")]
+ChunkRows = Annotated[int, typer.Option("--chunk", min=1, max=65_536, help="Rows that are begun again as one.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run has left.")]
+KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep the work folder.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="File for the report, too.")]
+Errors = Annotated[str | None, typer.Option(help="File for all that is left out: JSONL of uri, reason.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Threads that read and decode.")]
+InFlight = Annotated[int, typer.Option(min=1, max=256, help="Batches with the encoders at a time.")]
+Part = Annotated[str, typer.Option("--part", help="i/n: the share of process i of n, counted from 0.")]
+
+CORES = os.cpu_count() or 1
 
 
 @app.command()
@@ -65,31 +91,34 @@ def build(
     source: SourceUrl,
     store: StoreUrl,
     collection: Collection,
-    encoder: Annotated[str, typer.Option(envvar="SIGHTLINE_ENCODERS", help="host:port,… of the encoders.")],
-    shards: Annotated[int, typer.Option(min=1, max=4096, help="Shards that the images are spread over.")] = 4,
-    index: Annotated[str, typer.Option(help="FAISS factory string; Flat is exact.")] = "Flat",
+    encoder: EncoderNames,
+    shards: Shards = 4,
+    index: Index = "Flat",
     source_kind: Kind = "",
     uri_column: UriColumn = "",
     id_column: IdColumn = "",
     caption_column: CaptionColumn = "",
     attribute: Attributes = None,
     typed: Types = None,
-    scope: Annotated[str, typer.Option(help="What all pictures are, where the model is for that alone.")] = "",
-    errors: Annotated[str | None, typer.Option(help="File for all that is left out: JSONL of uri, reason.")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Threads that read and decode.")] = os.cpu_count() or 1,
-    in_flight: Annotated[int, typer.Option(min=1, max=256, help="Batches with the encoders at a time.")] = 4,
+    scope: Scope = "",
+    errors: Errors = None,
+    report: ReportFile = None,
+    work: WorkUrl = "",
+    chunk: ChunkRows = CHUNK,
+    restart: Restart = False,
+    keep_work: KeepWork = False,
+    workers: Workers = CORES,
+    in_flight: InFlight = 4,
     publish: Annotated[bool, typer.Option("--publish", help="Publish what was built.")] = False,
     searchers: SearcherNames = "",
     unchecked: Unchecked = False,
     min_replicas: MinReplicas = 0,
     timeout: Timeout = 60.0,
 ) -> None:
-    """Index pictures: make a generation and point NEXT to it."""
+    """Index pictures: make a generation and point NEXT to it. What was ended half way goes on where it was."""
     console = Console()
-    with _told():
-        asked = _searchers(searchers, unchecked) if publish else None
-        plan = Plan(collection, shards, index, scope, Pace(reading=4 * workers, encoding=in_flight))
-        encoders, opened = _targets(encoder, "--encoder"), Store(store)
+    with told():
+        asked = searchers_of(searchers, unchecked) if publish else None
         options = source_options(
             kind=source_kind,
             uri_column=uri_column,
@@ -98,20 +127,130 @@ def build(
             attribute=attribute,
             typed=typed,
         )
+        plan = Plan(collection, shards, index, scope, chunk, source, options)
+        encoders, opened = targets(encoder, "--encoder"), Store(store)
         pictures = open_source(source, options)
         print_description(console, describe(pictures))
-        manifest = _build(console, plan, pictures, store=opened, encoders=encoders, workers=workers, errors=errors)
-        console.print(
-            f"generation {manifest.generation} of {collection}: {manifest.images:,} images",
-            highlight=False,
-            soft_wrap=True,
-        )
+        pace = Pace(reading=4 * workers, encoding=in_flight)
+        at = _work(opened, collection, work)
+        with RefusalLog(errors) as refused:
+            try:
+                with _world(console, opened, at, encoders, workers=workers, pace=pace, refused=refused) as world:
+                    built = building.build(plan, pictures, world, restart=restart, keep=keep_work)
+            finally:
+                refused.show(console)
+        _say_built(console, built, report)
         if publish:
-            wait = Wait(min_replicas, timeout)
-            work = publish_generation(
-                opened, collection, asked, generation=manifest.generation, wait=wait, tell=_teller(console)
+            generation, wait = built.manifest.generation, Wait(min_replicas, timeout)
+            moving = publish_generation(
+                opened, collection, asked, generation=generation, wait=wait, tell=teller(console)
             )
-            _say_current(console, collection, asyncio.run(work))
+            say_current(console, collection, asyncio.run(moving))
+
+
+@app.command()
+def read(
+    *,
+    source: SourceUrl,
+    store: StoreUrl,
+    collection: Collection,
+    encoder: EncoderNames,
+    shards: Shards = 4,
+    index: Index = "Flat",
+    source_kind: Kind = "",
+    uri_column: UriColumn = "",
+    id_column: IdColumn = "",
+    caption_column: CaptionColumn = "",
+    attribute: Attributes = None,
+    typed: Types = None,
+    scope: Scope = "",
+    work: WorkUrl = "",
+    chunk: ChunkRows = CHUNK,
+    restart: Restart = False,
+    part: Part = "0/1",
+) -> None:
+    """Begin a build by stages, and read a share of the source."""
+    console = Console()
+    with told():
+        options = source_options(
+            kind=source_kind,
+            uri_column=uri_column,
+            id_column=id_column,
+            caption_column=caption_column,
+            attribute=attribute,
+            typed=typed,
+        )
+        plan = Plan(collection, shards, index, scope, chunk, source, options)
+        share, opened, pictures = Share.parse(part), Store(store), open_source(source, options)
+        at = _work(opened, collection, work)
+        with at.alone(f"read-{share.index}"), _world(console, opened, at, targets(encoder, "--encoder")) as world:
+            begun = building.begin(plan, pictures, world, restart=restart)
+            building.read_share(begun, pictures, world, share)
+
+
+@app.command()
+def encode(
+    *,
+    store: StoreUrl,
+    collection: Collection,
+    encoder: EncoderNames,
+    work: WorkUrl = "",
+    workers: Workers = CORES,
+    in_flight: InFlight = 4,
+    part: Part = "0/1",
+) -> None:
+    """Encode a share of what was read."""
+    with told():
+        share, encoders = Share.parse(part), targets(encoder, "--encoder")
+        pace = Pace(reading=4 * workers, encoding=in_flight)
+        with (
+            _stage(store, collection, work, f"encode-{share.index}") as (opened, at, begun),
+            _world(Console(), opened, at, encoders, workers=workers, pace=pace) as world,
+        ):
+            building.encode_share(begun, world, share)
+
+
+@app.command()
+def train(*, store: StoreUrl, collection: Collection, work: WorkUrl = "") -> None:
+    """Settle the types of attributes, and train the index, once for all shards."""
+    with (
+        told(),
+        _stage(store, collection, work, "train") as (opened, at, begun),
+        _world(Console(), opened, at) as world,
+    ):
+        train_index(at, begun, world.progress)
+
+
+@app.command()
+def fill(*, store: StoreUrl, collection: Collection, work: WorkUrl = "", part: Part = "0/1") -> None:
+    """Write a share of the shards."""
+    with told():
+        share = Share.parse(part)
+        with (
+            _stage(store, collection, work, f"fill-{share.index}") as (opened, at, begun),
+            _world(Console(), opened, at) as world,
+        ):
+            building.fill_share(begun, world, share)
+
+
+@app.command()
+def seal(
+    *,
+    store: StoreUrl,
+    collection: Collection,
+    work: WorkUrl = "",
+    errors: Errors = None,
+    report: ReportFile = None,
+    keep_work: KeepWork = False,
+) -> None:
+    """Make a generation of the shards, point NEXT to it, and write its report."""
+    console = Console()
+    with told(), _stage(store, collection, work, "seal") as (opened, at, begun):
+        with RefusalLog(errors) as refused:
+            with _world(console, opened, at, refused=refused) as world:
+                built = building.finish(begun, world, keep=keep_work)
+            refused.show(console)
+        _say_built(console, built, report)
 
 
 @app.command()
@@ -127,7 +266,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Show what a build would make of a source, from its first rows: what kind it is, and the types of attributes."""
-    with _told():
+    with told():
         options = source_options(
             kind=source_kind,
             uri_column=uri_column,
@@ -143,139 +282,69 @@ def inspect(
             print_description(Console(), found)
 
 
-@app.command()
-def publish(
-    *,
-    store: StoreUrl,
-    collection: Collection,
-    generation: Annotated[int | None, typer.Option(min=1, help="Which; what NEXT points to if not said.")] = None,
-    searchers: SearcherNames = "",
-    unchecked: Unchecked = False,
-    min_replicas: MinReplicas = 0,
-    timeout: Timeout = 60.0,
-) -> None:
-    """Move CURRENT to a generation, once every group of searchers serves it."""
-    console = Console()
-    with _told():
-        work = publish_generation(
-            Store(store),
-            collection,
-            _searchers(searchers, unchecked),
-            generation=generation,
-            wait=Wait(min_replicas, timeout),
-            tell=_teller(console),
-        )
-        _say_current(console, collection, asyncio.run(work))
-
-
-@app.command()
-def rollback(
-    *,
-    store: StoreUrl,
-    collection: Collection,
-    searchers: SearcherNames = "",
-    min_replicas: MinReplicas = 0,
-    timeout: Timeout = 60.0,
-) -> None:
-    """Move CURRENT back to the generation before; with --searchers, only where every group still serves it."""
-    console = Console()
-    with _told():
-        asked = _searchers(searchers, unchecked=not searchers)
-        work = roll_back(Store(store), collection, asked, wait=Wait(min_replicas, timeout), tell=_teller(console))
-        _say_current(console, collection, asyncio.run(work))
-
-
-@app.command(name="list")
-def list_generations(
-    *,
-    store: StoreUrl,
-    collection: Annotated[str | None, typer.Option(help="Only this one.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """List collections and their generations."""
-    console = Console()
-    with _told():
-        found = describe_store(Store(store), collection)
-        if as_json:
-            print(json.dumps(found, ensure_ascii=False, indent=1))
-        else:
-            print_store(console, found)
-
-
-def _build(
+@contextmanager
+def _world(
     console: Console,
-    plan: Plan,
-    source: Source,
-    *,
     store: Store,
-    encoders: tuple[str, ...],
-    workers: int,
-    errors: str | None,
-) -> Manifest:
-    """Builds everything that a build works with, and builds."""
-    with (
-        tempfile.TemporaryDirectory(prefix="sightline-build-") as folder,
-        closing(Spool(Path(folder) / "spool.sqlite")) as spool,
-        ThreadPoolExecutor(workers, thread_name_prefix="reading") as executor,
-        RefusalLog(errors) as refused,
-    ):
-        try:
-            with progress_on(console) as progress:
-                world = World(
-                    store=store,
-                    connect=lambda: Encoders(encoders),
-                    spool=spool,
-                    document=document,
-                    reader_for=lambda model: Reader(model.preparation, executor),
-                    refuse=refused.add,
-                    warn=lambda text: console.print(
-                        f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True
-                    ),
-                    progress=progress,
-                )
-                return build_generation(plan, source, world)
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
-            refused.show(console)
+    work: Work,
+    encoders: tuple[str, ...] = (),
+    *,
+    workers: int = 1,
+    pace: Pace = building.PACE,
+    refused: RefusalLog | None = None,
+) -> Iterator[World]:
+    """Builds everything that a build works with."""
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="reading")
+    try:
+        with progress_on(console) as progress:
+            yield World(
+                store=store,
+                work=work,
+                connect=lambda: Encoders(encoders),
+                document=document,
+                reader_for=lambda model: Reader(model.preparation, executor),
+                render=render,
+                refuse=refused.add if refused else lambda _: None,
+                warn=lambda text: console.print(
+                    f"[bold yellow]warning:[/] {escape(text)}", highlight=False, soft_wrap=True
+                ),
+                progress=progress,
+                pace=pace,
+            )
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Ends the command with 1 and a sentence where it fails."""
-    try:
-        yield
-    except SightlineError as exc:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(exc))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from exc
+def _stage(store: str, collection: str, work: str, name: str) -> Iterator[tuple[Store, Work, Begun]]:
+    """The build that a stage belongs to, while nobody else on this machine is at the same share of it."""
+    opened = Store(store)
+    at = _work(opened, collection, work)
+    begun = at.begun()
+    if begun is None:
+        raise FailedPrecondition(f"no build has begun in {at.url}: `read` begins one", reason="NOTHING_BEGUN")
+    if begun.sealed and name != "seal":
+        raise FailedPrecondition(f"generation {begun.generation} is there already", reason="ALREADY_SEALED")
+    with at.alone(name):
+        yield opened, at, begun
 
 
-def _targets(listed: str, option: str) -> tuple[str, ...]:
-    targets = addresses(listed)
-    for target in targets:
-        host, _, port = target.rpartition(":")
-        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            raise InvalidArgument(f"must be host:port with a port of 1 to 65535, not {target!r}", field=option)
-    if not targets:
-        raise InvalidArgument("names nobody", field=option)
-    return targets
+def _work(store: Store, collection: str, url: str) -> Work:
+    return Work(url) if url else work_of(store, collection)
 
 
-def _searchers(listed: str, unchecked: bool) -> SearcherReplicas | None:
-    if unchecked:
-        return None
-    if not listed:
-        raise InvalidArgument("say who must serve the generation first, or --unchecked", field="--searchers")
-    return SearcherReplicas(_targets(listed, "--searchers"))
+def _say_built(console: Console, built: Built, report: Path | None) -> None:
+    manifest = built.manifest
+    said = [f"generation {manifest.generation} of {manifest.collection}: {manifest.images:,} images"]
+    if built.where:
+        said.append(f"report: {built.where}")
+    if report and built.page is not None:
+        report.write_bytes(built.page)
+    for line in said:
+        console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _teller(console: Console) -> Callable[[str], None]:
-    return lambda text: console.print(escape(text), highlight=False, soft_wrap=True)
-
-
-def _say_current(console: Console, collection: str, now: Pointer) -> None:
-    before = f", before it {now.previous}" if now.previous else ""
-    console.print(f"CURRENT of {collection} is generation {now.generation}{before}", highlight=False, soft_wrap=True)
-
+app.registered_commands += collections_app.registered_commands
 
 if __name__ == "__main__":
     app()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from services.indexer.chunks import Encoded
 from services.indexer.rows import AttributeValue
-from services.indexer.spool import Encoded
 from sightline.v1 import common_pb2
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from services.store import Pointers, Store
 from sightline.errors import FailedPrecondition, NotFound
+from sightline.printable import printable
 
 
 def describe_store(store: Store, collection: str | None) -> list[dict[str, Any]]:
@@ -38,6 +39,17 @@ def print_store(console: Console, collections: list[dict[str, Any]]) -> None:
         for one in collection["generations"]:
             table.add_row(collection["name"], str(one["generation"]), one["state"], *_columns(one))
     console.print(table)
+    for collection in collections:
+        if fields := _fields(collection):
+            console.print(f"{collection['name']}: {escape(fields)}", highlight=False, soft_wrap=True)
+
+
+def _fields(collection: dict[str, Any]) -> str:
+    """The attributes of the generation that is served, or of the latest where none is."""
+    readable = [one for one in collection["generations"] if "error" not in one]
+    served = [one for one in readable if one["generation"] == collection["current"]] or readable[-1:]
+    attributes = served[0]["attributes"] if served else []
+    return ", ".join(f"{printable(one['name'])} {one['type']} ({one['images']:,})" for one in attributes)
 
 
 def _columns(generation: dict[str, Any]) -> tuple[str, ...]:

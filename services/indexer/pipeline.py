@@ -40,15 +40,3 @@ async def in_order(items: AsyncIterator[T], work: Callable[[T], Awaitable[R]], a
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-
-
-async def batched(items: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
-    """Yields lists of `size` items; the last may be shorter."""
-    batch: list[T] = []
-    async for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

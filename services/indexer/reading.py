@@ -12,11 +12,12 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 import numpy as np
+from fsspec.core import split_protocol
 
 from services.indexer.fetching import Span, fetch
 from services.indexer.rows import Refusal, Row
 from services.pictures import Pixels, Preparation, open_picture, prepare, thumbnail
-from sightline.errors import InvalidArgument
+from sightline.errors import InvalidArgument, Unavailable
 
 # More than a query's picture may have: cameras write such files. Each thread holds one of them.
 FILE_LIMIT = 64 << 20
@@ -57,7 +58,10 @@ class Reader:
         self._pause = pause
 
     async def read(self, row: Row) -> Picture | Refusal:
-        """The row's picture, or why there is none; nothing is read where its vector is there already."""
+        """The row's picture, or why there is none; nothing is read where its vector is there already.
+
+        Raises Unavailable where the store that its picture lies in fails: that is no fault of the picture.
+        """
         if row.vector is not None:
             return Picture(row, np.empty((0, 0, 3), np.uint8), b"", 0, 0)
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, row)
@@ -74,6 +78,8 @@ class Reader:
             )
         except InvalidArgument as exc:
             return row.refused(exc.message)
+        except Unavailable:
+            raise
         except Exception as exc:  # each file system and each codec has errors of its own: none may end a build
             return row.refused(f"cannot be read: {type(exc).__name__}: {exc}"[:500])
 
@@ -85,12 +91,24 @@ class Reader:
                 if not _may_pass(exc):
                     raise
                 self._pause(0.2 * 4**attempt)
-        return self._fetch(row.location, row.span)
+        try:
+            return self._fetch(row.location, row.span)
+        except Exception as exc:
+            if _may_pass(exc) and _is_in_store(row.location):
+                # A build that went on would lack pictures that are there.
+                message = f"{row.uri}: the store failed: {type(exc).__name__}: {exc}"[:500]
+                raise Unavailable(message, reason="SOURCE_FAILED") from exc
+            raise
 
 
 def fetch_file(location: str, span: Span | None = None) -> bytes:
     """The bytes of a picture's file, or of a part of it. Raises InvalidArgument where it is empty or too large."""
     return fetch(location, span, limit=FILE_LIMIT)
+
+
+def _is_in_store(location: str) -> bool:
+    """Whether a picture lies in one store with others, as opposed to a disk or any one of the web's many servers."""
+    return split_protocol(location)[0] not in (None, "file", "local", "http", "https", "data")
 
 
 def _may_pass(exc: Exception) -> bool:

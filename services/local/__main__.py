@@ -17,13 +17,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from services.local.checks import OptionError, check, empty
 from services.local.cluster import ClusterError, LocalCluster
-from services.local.ports import PortError, check_free
+from services.local.ports import PortError, check_free, is_free
 from services.local.serving import running, table, watch
 from services.local.state import read_state, read_whereabouts
 from services.local.topology import Topology
 
 RUN_DIR = Path(".run")
+EMPTY = """
+Nothing is published in this store yet, so that nothing can be searched. In another terminal, index pictures:
+  python -m services.local indexer build FOLDER --collection NAME --publish"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
+        check(options)
         return int({"up": up, "status": status, "indexer": indexer, "demo": demo}[options.command](options, console))
-    except (ClusterError, PortError) as fault:
+    except (ClusterError, OptionError, PortError) as fault:
         console.print(str(fault), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -49,17 +54,26 @@ def up(options: argparse.Namespace, console: Console) -> int:
         encoders=options.encoders,
         redis=options.redis,
         encoder_threads=options.encoder_threads,
+        webs=options.webs,
     )
     cluster = LocalCluster(
         store=options.store,
         model=options.model,
         run_dir=options.run_dir,
         topology=topology,
-        overrides={"encoder": {"pretrained": _path_or_name(options.pretrained)}},
+        overrides={
+            "encoder": {"pretrained": _path_or_name(options.pretrained)},
+            "web": {"originals": ",".join(map(_path_or_name, options.originals.split(",")))},
+        },
         port=check_free(options.port),
+        web_port=options.web_port if is_free(options.web_port) else 0,
     )
     with running(cluster, console):
         console.print(table(options.run_dir))
+        if cluster.web:
+            console.print(f"\nThe page: {cluster.web}")
+        if empty(options.store):
+            console.print(EMPTY, markup=False)
         console.print(f"\nLogs are in {options.run_dir}. Ctrl-C drains and stops all.")
         watch(cluster, console, restart=options.restart)
     return 0
@@ -91,6 +105,7 @@ def demo(options: argparse.Namespace, console: Console) -> int:
     return run(
         started=options.started,
         port=options.port,
+        web_port=options.web_port,
         run_dir=RUN_DIR,
         data=options.data,
         fonts=[cache / "debian" / "usr" / "share"],
@@ -121,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     demonstrated = commands.add_parser("demo", help="index the emoji, answer six queries, then serve until Ctrl-C")
     demonstrated.add_argument("--started", type=float, default=0.0, help="when set-up began, in seconds since 1970")
     demonstrated.add_argument("--port", type=int, default=7700, help="the gateway's port; 0 for any")
+    _add_web_port(demonstrated)
     demonstrated.add_argument(
         "--data", type=Path, default=Path(".cache/demo"), help="where pictures and index are kept"
     )
@@ -142,8 +158,19 @@ def _add_up(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--redis", action=argparse.BooleanOptionalAction, default=True, help="share a Redis")
     command.add_argument("--port", type=int, default=7700, help="the first gateway's port; 0 for any (default: 7700)")
+    command.add_argument("--webs", type=int, default=1, help="web processes, for HTTP and the page (default: 1)")
+    _add_web_port(command)
+    command.add_argument(
+        "--originals", default="", help="folders and URLs whose pictures the page may show in full, with commas between"
+    )
     command.add_argument("--run-dir", type=Path, default=RUN_DIR, help="folder for logs and state (default: .run)")
     command.add_argument("--restart", action="store_true", help="start processes again that end by themselves")
+
+
+def _add_web_port(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--web-port", type=int, default=7780, help="the page's port; another where it is in use (default: 7780)"
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +30,11 @@ from services.local.topology import Overrides, Spec, Topology, as_environment, p
 READY_SECONDS = 180.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
+_TELL_SECONDS = 10.0
 # Callers come last: a gateway is ready by itself, and would find nobody for a second.
-_STARTING = (("redis", "encoder", "searcher"), ("gateway",))
+_STARTING = (("redis", "s3", "encoder", "searcher"), ("gateway", "web"))
 # Callers go first, so that what is in flight finds those who answer it.
-_STOPPING = (("gateway",), ("encoder", "searcher"), ("redis",))
+_STOPPING = (("web",), ("gateway",), ("encoder", "searcher"), ("redis", "s3"))
 
 
 class ClusterError(Exception):
@@ -50,6 +51,7 @@ class LocalCluster:
         topology: how many processes of each kind.
         overrides: settings by role or process name, in lower case: {"gateway": {"max_batch": 1}}.
         port: the first gateway's port; any where it is 0.
+        web_port: the first web process's port; any where it is 0.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class LocalCluster:
         topology: Topology | None = None,
         overrides: Overrides | None = None,
         port: int = 0,
+        web_port: int = 0,
     ) -> None:
         run_dir = run_dir.resolve()
         store = store if "://" in store else str(Path(store).resolve())
@@ -68,7 +71,15 @@ class LocalCluster:
         self.store = store
         self.run_dir = run_dir
         self.topology = topology or Topology()
-        specs = plan(self.topology, store=store, model=model, run_dir=run_dir, overrides=overrides, port=port)
+        specs = plan(
+            self.topology,
+            store=store,
+            model=model,
+            run_dir=run_dir,
+            overrides=overrides,
+            port=port,
+            web_port=web_port,
+        )
         self.processes = _processes(specs, run_dir)
         self._guard: subprocess.Popen[str] | None = None
 
@@ -89,23 +100,31 @@ class LocalCluster:
         """Every gateway's host:port."""
         return self.addresses("gateway")
 
+    @property
+    def web(self) -> str | None:
+        """The first web process's address, for browsers; None where there is none."""
+        return next((f"http://{address}/" for address in self.addresses("web")), None)
+
     def addresses(self, role: str) -> list[str]:
         """The host:port of each process of a role."""
         return [process.spec.address for process in self.processes.values() if process.spec.role == role]
 
-    def start(self) -> None:
-        """Starts all processes and waits until they are ready. Raises ClusterError, with nothing left running."""
+    def start(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Starts all processes and waits until they are ready; `tell` is told what is waited for.
+
+        Raises ClusterError, with nothing left running.
+        """
         self.run_dir.mkdir(parents=True, exist_ok=True)
         try:
             self._guard = _start_guard()
             for roles in _STARTING:
-                self._start([process for process in self.processes.values() if process.spec.role in roles])
+                self._start([process for process in self.processes.values() if process.spec.role in roles], tell)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Drains and stops all processes: gateways, then those that they ask, then Redis."""
+        """Drains and stops all processes: web processes, gateways, then those that they ask, then Redis."""
         for roles in _STOPPING:
             self._end([process for process in self.processes.values() if process.spec.role in roles])
         if self._guard and self._guard.stdin:
@@ -114,11 +133,16 @@ class LocalCluster:
             self._guard = None
         forget_state(self.run_dir)
 
-    def wait_ready(self, *names: str, seconds: float = READY_SECONDS) -> None:
-        """Waits until these processes, or all, are ready. Raises ClusterError."""
+    def wait_ready(
+        self, *names: str, seconds: float = READY_SECONDS, tell: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Waits until these processes, or all, are ready; `tell` is told for which. Raises ClusterError."""
         waiting = [self.processes[name] for name in names or self.processes]
-        until = time.monotonic() + seconds
+        told, until = 0.0, time.monotonic() + seconds
         while waiting := [process for process in waiting if not process.is_ready()]:
+            if time.monotonic() >= told:
+                tell(f"Waiting for {', '.join(process.name for process in waiting)} to be ready")
+                told = time.monotonic() + _TELL_SECONDS
             for process in waiting:
                 if not process.is_running:
                     raise ClusterError(f"{process.name} ended with {process.returncode}:\n{process.tail()}")
@@ -193,11 +217,11 @@ class LocalCluster:
     ) -> None:
         await asyncio.to_thread(self.close)
 
-    def _start(self, processes: list[Process]) -> None:
+    def _start(self, processes: list[Process], tell: Callable[[str], None]) -> None:
         for process in processes:
             self._spawn(process)
         if processes:
-            self.wait_ready(*(process.name for process in processes))
+            self.wait_ready(*(process.name for process in processes), tell=tell)
 
     def _spawn(self, process: Process) -> None:
         process.start()

@@ -17,7 +17,7 @@ from rich.table import Table
 from services.local.cluster import ClusterError, LocalCluster
 from services.local.ports import is_free
 from services.local.serving import running, table, watch
-from services.local.topology import CHECKOUT
+from services.local.topology import CHECKOUT, Topology
 from services.store import Store
 from sightline import Client, SearchResult
 from sightline.cli.grid import Row, draw_grid
@@ -38,12 +38,15 @@ QUERIES = (
 _APPEARS_SECONDS = 30.0
 
 
-def run(*, started: float, port: int, run_dir: Path, data: Path, fonts: Sequence[Path], console: Console) -> int:
+def run(
+    *, started: float, port: int, web_port: int, run_dir: Path, data: Path, fonts: Sequence[Path], console: Console
+) -> int:
     """Renders, indexes and starts what is not there yet, asks, and serves until Ctrl-C where there is a terminal.
 
     Args:
         started: when set-up began, in seconds since 1970; 0 where it is not to be told.
         port: the gateway's port; another where it is in use.
+        web_port: the page's port; likewise.
         run_dir: folder for logs and state.
         data: folder for pictures and index, kept for the next time.
         fonts: folders with fonts for the grid.
@@ -55,7 +58,13 @@ def run(*, started: float, port: int, run_dir: Path, data: Path, fonts: Sequence
     _forget_other_model(data)
     with _rendering(data / "pictures") as rendering:
         cluster = LocalCluster(
-            store=str(data / "store"), model=str(MODEL), run_dir=run_dir, port=port if is_free(port) else 0
+            store=str(data / "store"),
+            model=str(MODEL),
+            run_dir=run_dir,
+            topology=Topology(webs=1),
+            overrides={"web": {"originals": (data / "pictures").resolve()}},
+            port=port if is_free(port) else 0,
+            web_port=web_port if is_free(web_port) else 0,
         )
         with running(cluster, console):
             if rendering.wait():
@@ -127,6 +136,7 @@ def _say_goodbye(cluster: LocalCluster, data: Path, console: Console) -> None:
     console.print(f"\nThe pictures found are in {data / 'grid.png'}. Search on, from another terminal:")
     address = f" --address {cluster.gateway}" if not cluster.gateway.endswith(":7700") else ""
     console.print(f'  .venv/bin/sightline search "dancing" --save grid.png{address}')
+    console.print(f"\nOr in the browser: [bold]{cluster.web}[/]")
 
 
 def _forget_other_model(data: Path) -> None:

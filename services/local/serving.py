@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -31,8 +31,8 @@ def running(cluster: LocalCluster, console: Console) -> Iterator[LocalCluster]:
     """
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with console.status("Starting the cluster"):
-            cluster.start()
+        with console.status("Starting the cluster") as status:
+            cluster.start(tell=status.update if console.is_terminal else _line_on(console))
         try:
             yield cluster
         except KeyboardInterrupt:
@@ -43,6 +43,11 @@ def running(cluster: LocalCluster, console: Console) -> Iterator[LocalCluster]:
             console.print("Stopped.")
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _line_on(console: Console) -> Callable[[str], None]:
+    """Whoever reads a file or a pipe sees no spinner: there, each wait is a line."""
+    return lambda text: console.print(text, markup=False, soft_wrap=True)
 
 
 def watch(cluster: LocalCluster, console: Console, *, restart: bool = False) -> None:

@@ -28,6 +28,7 @@ class Topology:
         encoders: encoders.
         redis: whether the gateways share a Redis.
         encoder_threads: CPU threads of each encoder; 0 divides the machine's cores among the encoders.
+        webs: web processes, which serve HTTP and the page.
     """
 
     groups: int = 2
@@ -36,6 +37,7 @@ class Topology:
     encoders: int = 1
     redis: bool = True
     encoder_threads: int = 0
+    webs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Spec:
     """One process of the cluster.
 
     Attributes:
-        name: `gateway-0`, `encoder-1`, `searcher-0-1` (group 0, replica 1), `redis`.
-        role: gateway, encoder, searcher or redis.
+        name: `gateway-0`, `encoder-1`, `searcher-0-1` (group 0, replica 1), `web-0`, `redis`.
+        role: gateway, encoder, searcher, web or redis.
         command: program and arguments.
         address: host:port that it serves.
         health: host:port of /readyz and /metrics; Redis has none and is asked at its own.
@@ -60,7 +62,14 @@ class Spec:
 
 
 def plan(
-    topology: Topology, *, store: str, model: str, run_dir: Path, overrides: Overrides | None = None, port: int = 0
+    topology: Topology,
+    *,
+    store: str,
+    model: str,
+    run_dir: Path,
+    overrides: Overrides | None = None,
+    port: int = 0,
+    web_port: int = 0,
 ) -> list[Spec]:
     """Returns the processes of a cluster, each with ports that are free now.
 
@@ -71,11 +80,12 @@ def plan(
         run_dir: folder for what processes keep between starts.
         overrides: settings by role or by process name, in lower case: {"gateway": {"max_batch": 1}}.
         port: the first gateway's port; any where it is 0.
+        web_port: the first web process's port; any where it is 0.
     """
-    ports = (free for free in free_ports(2 * len(_names(topology)) + 1) if free != port)
+    fixed = {"gateway-0": port, "web-0": web_port}
+    ports = (free for free in free_ports(2 * len(_names(topology)) + len(fixed)) if free not in fixed.values())
     addresses = {name: f"{HOST}:{next(ports)}" for name, _ in _names(topology)}
-    if port and "gateway-0" in addresses:
-        addresses["gateway-0"] = f"{HOST}:{port}"
+    addresses |= {name: f"{HOST}:{wanted}" for name, wanted in fixed.items() if wanted and name in addresses}
     told = _told(topology, addresses, store, model, run_dir)
     specs = []
     for name, role in _names(topology):
@@ -109,6 +119,7 @@ def _names(topology: Topology) -> list[tuple[str, str]]:
         *((f"encoder-{number}", "encoder") for number in range(topology.encoders)),
         *((f"searcher-{group}-{replica}", "searcher") for group, replica in _places(topology)),
         *((f"gateway-{number}", "gateway") for number in range(topology.gateways)),
+        *((f"web-{number}", "web") for number in range(topology.webs)),
     ]
 
 
@@ -131,6 +142,7 @@ def _told(
         "encoder": {"model": model, "threads": _encoder_threads(topology)},
         "searcher": {"store": store, "groups": topology.groups},
         "gateway": gateway,
+        "web": {"gateway": f"ipv4:{listed('gateway')}"},
     }
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -19,6 +19,10 @@ queue_seconds = Histogram(
     "sightline_queue_seconds", "Time that the oldest item of a batch queued.", ["queue"], buckets=SECONDS
 )
 expired_total = Counter("sightline_expired_total", "Items never run: their deadline had passed.", ["queue"])
+
+store_read_timestamp_seconds = Gauge(
+    "sightline_store_read_timestamp_seconds", "When all pointers were last read from the store, in seconds since 1970."
+)
 
 
 class QueueMetrics:

@@ -1,10 +1,9 @@
-"""One process: its ports, its health, and its way out."""
+"""A process that serves gRPC: its port, its health service, and its way out."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
@@ -12,10 +11,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from services.runtime.gate import Gate
-from services.runtime.health import Health, start_health_port
 from services.runtime.interceptor import Border
 from services.runtime.keys import Keys
-from services.runtime.logs import configure
+from services.runtime.process import Process
 from services.runtime.settings import Settings
 from sightline._channel import MAX_MESSAGE
 
@@ -65,9 +63,7 @@ async def serve(
         credentials: for TLS; the port is in the clear without them. The health port always is.
         keys: of callers; anybody may call without them.
     """
-    configure(settings.log_level)
-    stop = asyncio.Event()
-    state = Health()
+    running = Process(settings)
     border = Border()
     server = grpc.aio.server(
         interceptors=[Gate(keys), border] if keys else [border],
@@ -82,9 +78,6 @@ async def serve(
     for name in ("", *service_names):
         await health_service.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    health_port = start_health_port(settings.health_listen, state)
     port = (
         server.add_secure_port(settings.listen, credentials)
         if credentials
@@ -92,17 +85,14 @@ async def serve(
     )
     await server.start()
     how = f"{'TLS' if credentials else 'in the clear'}, {'with keys' if keys else 'open to all'}"
-    log.info("listening on port %d (%s), health on port %d", port, how, health_port)
-    beating = asyncio.create_task(_beat(state))
+    log.info("listening on port %d (%s), health on port %d", port, how, running.health_port)
     try:
-        if await _unless(stop, warm()):
+        if await running.unless_stopped(warm()):
             for name in ("", *service_names):
                 await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
-            state.ready = True
-            log.info("ready")
-            await stop.wait()
-            log.info("draining")
-            state.ready = False
+            running.ready()
+            await running.stop.wait()
+            running.draining()
             await health_service.enter_graceful_shutdown()
             await asyncio.sleep(settings.drain_seconds)
             await _quiet(border, settings.grace_seconds / 2)
@@ -111,21 +101,7 @@ async def serve(
             ending.set()
         await server.stop(settings.grace_seconds)
         await close()
-        beating.cancel()
-        log.info("stopped")
-
-
-async def _unless(stop: asyncio.Event, work: Awaitable[None]) -> bool:
-    """Waits for the work; returns False, with the work cancelled, where the process is told to stop first."""
-    task, stopped = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
-        return task.done()
-    finally:
-        task.cancel()
-        stopped.cancel()
+        running.close()
 
 
 async def _quiet(border: Border, at_most: float) -> None:
@@ -133,9 +109,3 @@ async def _quiet(border: Border, at_most: float) -> None:
     until = asyncio.get_running_loop().time() + at_most
     while border.quiet_for < QUIET_SECONDS and asyncio.get_running_loop().time() < until:
         await asyncio.sleep(QUIET_SECONDS / 4)
-
-
-async def _beat(state: Health) -> None:
-    while True:
-        state.beat()
-        await asyncio.sleep(1)

@@ -12,6 +12,7 @@ from services.index import Cache, LoadedGeneration, load, use_threads
 from services.runtime.server import serve
 from services.runtime.settings import load as load_settings
 from services.searcher.holder import Holder
+from services.searcher.notes import Notes
 from services.searcher.searching import Searching
 from services.searcher.servicer import SearcherServicer
 from services.searcher.settings import SearcherSettings
@@ -42,10 +43,13 @@ def build(settings: SearcherSettings, store: Store | None = None) -> Searcher:
     def load_shards(manifest: Manifest) -> LoadedGeneration:
         return load(source, manifest, range(settings.group, len(manifest.shards), settings.groups), cache=cache)
 
+    # The pointers of a disk that is gone are of no use: so are its shards.
+    notes = None if source.is_local else Notes(settings.cache_dir / "published.json")
     holder = Holder(
         source,
         load_shards,
         prune=cache.prune,
+        notes=notes,
         poll_seconds=settings.poll_seconds,
         linger_seconds=settings.linger_seconds,
     )

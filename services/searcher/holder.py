@@ -12,7 +12,10 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from services.runtime.metrics import store_read_timestamp_seconds
+from services.runtime.outage import Outage
 from services.searcher.metrics import images, load_failures_total, load_seconds
+from services.searcher.notes import Notes
 from services.searcher.ports import Generation, Generations
 from services.searcher.published import Key, Published
 from services.searcher.refusals import Refusals
@@ -39,6 +42,7 @@ class Holder:
         load: loads this group's shards of a generation; blocks.
         prune: told, per collection, which generations are still of use; blocks.
         poll_seconds: between looks at the store.
+        notes: what is known is kept there, to start from where the store cannot be read then.
         linger_seconds: how long to keep what nothing points to any more, for gateways that have not noticed.
         clock: seconds that only grow.
     """
@@ -49,11 +53,13 @@ class Holder:
         load: Callable[[Manifest], Generation],
         *,
         prune: Callable[[str, Collection[int]], None] = lambda collection, keep: None,
+        notes: Notes | None = None,
         poll_seconds: float = 1.0,
         linger_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._published, self._load, self._prune = Published(store), load, prune
+        self._published, self._load, self._prune = Published(store, notes), load, prune
+        self._outage = Outage(log, "the store cannot be read, so nothing changes", "the store can be read again", clock)
         self._poll_seconds, self._linger_seconds, self._clock = poll_seconds, linger_seconds, clock
         self._held: dict[Key, Generation] = {}
         self._surplus: dict[Key, float] = {}
@@ -70,7 +76,8 @@ class Holder:
         """Looks at the store until all that was found is loaded, and goes on looking after that.
 
         Where nothing has been published there is nothing to wait for. A CURRENT that is refused is waited for as long
-        as no other collection can be served.
+        as no other collection can be served. A store that cannot be read is waited for, unless what was noted before
+        can be loaded from copies: gateways say which generation they want, so that an old one does no harm.
         """
         self._task = asyncio.create_task(self._run())
         await self._settled.wait()
@@ -104,21 +111,33 @@ class Holder:
 
     async def poll(self) -> bool:
         """Looks at the store once and loads one generation that is missing; returns whether another one is due."""
-        try:
-            await asyncio.to_thread(self._published.look)
-        except SightlineError as error:
-            log.warning("the store cannot be read, so nothing changes: %s", error)
+        looked = await self._look()
+        if not looked and (self.settled or not self._published.collections()):
             return False
         await self._forget_changed()
-        if due := self._due():
+        while due := self._due():
             await self._try(due)
+            # While the store is silent each look is a long one, and there is nothing new to see.
+            if looked or self._complete():
+                break
         await self._drop()
-        if self._due():
+        if looked and self._due():
             return True
         if not self.settled and self._complete():
             await self._prune_unused(self._published.collections())
             self._settled.set()
         return False
+
+    async def _look(self) -> bool:
+        """Looks at the store; returns whether it could be read."""
+        try:
+            await asyncio.to_thread(self._published.look)
+        except SightlineError as error:
+            self._outage.failed(error)
+            return False
+        self._outage.worked()
+        store_read_timestamp_seconds.set_to_current_time()
+        return True
 
     async def _run(self) -> None:
         while True:
@@ -181,7 +200,7 @@ class Holder:
     async def _drop(self) -> None:
         """Lets go of what nothing has pointed to for a while."""
         now, wanted = self._clock(), set(self._published.by_urgency())
-        surplus = [key for key in self._held if key not in wanted and self._published.current(key[0]) in self._held]
+        surplus = [key for key in self._held if key not in wanted and self._replaced(key[0])]
         self._surplus = {key: self._surplus.get(key, now) for key in surplus}
         gone = [key for key, since in self._surplus.items() if now - since >= self._linger_seconds]
         for key in gone:
@@ -190,6 +209,10 @@ class Holder:
             log.info("generation %d of %s is dropped", key[1], key[0])
         self._refusals.keep(wanted)
         await self._prune_unused({collection for collection, _ in gone})
+
+    def _replaced(self, collection: str) -> bool:
+        """Whether nobody needs what is not wanted: CURRENT is here, or the collection was dropped."""
+        return self._published.dropped(collection) or self._published.current(collection) in self._held
 
     def _complete(self) -> bool:
         current = [key for name in self._published.collections() if (key := self._published.current(name))]
@@ -207,8 +230,8 @@ class Holder:
         return Holding(collection, tuple(held), self._refusals.of(collection))
 
     def _absent(self, collection: str) -> SightlineError:
-        known = self._published.collections()
-        if collection in known or not known:
+        known = [name for name in self._published.collections() if not self._published.dropped(name)]
+        if collection in known or not self._published.collections():
             what = f"collection {collection}" if collection in known else "any collection"
             return FailedPrecondition(f"nothing of {what} has been published yet", reason="NOTHING_PUBLISHED")
         return NotFound(f"there is no collection {collection[:80]!r}", reason="NO_COLLECTION", field="collection")

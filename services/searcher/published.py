@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+from services.searcher.notes import Noted, Notes
 from services.searcher.ports import Generations
 from services.store import Manifest, Pointers
-from sightline.errors import FailedPrecondition
+from sightline.errors import FailedPrecondition, SightlineError
 
 log = logging.getLogger("sightline.published")
 
@@ -22,34 +23,46 @@ class Published:
 
     Args:
         store: where they are.
+        notes: where what is known is kept for the next start, for stores that may be silent then; None keeps nothing.
 
     Attributes:
-        readable: whether at the last look no pointer was unreadable.
+        readable: whether at the last look no collection was without a pointer that could be read, now or before.
     """
 
-    def __init__(self, store: Generations) -> None:
-        self._store = store
+    def __init__(self, store: Generations, notes: Notes | None = None) -> None:
+        self._store, self._notes = store, notes
         self._pointers: dict[str, Pointers] = {}
+        self._manifests: dict[Key, Manifest] = {}
+        self._answers = True
         self.readable = True
 
     def look(self) -> None:
-        """Reads all pointers. Blocks. Raises Unavailable."""
-        readable = True
-        for collection in self._store.collections():
-            try:
-                self._pointers[collection] = self._store.pointers(collection)
-            except FailedPrecondition as error:
-                log.warning("a pointer of %s is not followed: %s", collection, error)
-                readable = False
-        self.readable = readable
+        """Reads all pointers. Blocks. Raises Unavailable; where nothing is known yet, what was noted is known then."""
+        self._answers = False
+        try:
+            self._look()
+        except SightlineError:
+            self._recall()
+            raise
+        self._answers = True
+        self._note()
 
     def manifest(self, key: Key) -> Manifest:
-        """Reads a manifest. Blocks. Raises what Store.manifest does."""
-        return self._store.manifest(*key)
+        """Reads a manifest, from what was noted where the store fails. Blocks. Raises what Store.manifest does."""
+        if not self._answers and (noted := self._manifests.get(key)):
+            return noted
+        manifest = self._store.manifest(*key)
+        self._manifests[key] = manifest
+        self._note()
+        return manifest
 
     def collections(self) -> list[str]:
         """Returns the names of all collections that were ever seen, sorted."""
         return sorted(self._pointers)
+
+    def dropped(self, collection: str) -> bool:
+        """Returns whether the store says that there is no such collection any more."""
+        return self._pointers.get(collection, _NOTHING).dropped
 
     def current(self, collection: str) -> Key | None:
         """Returns the generation that is to be served; None where none was published."""
@@ -68,3 +81,32 @@ class Published:
         lists = {collection: self.wanted(collection) for collection in self.collections()}
         for place in range(3):
             yield from ((name, wanted[place]) for name, wanted in lists.items() if place < len(wanted))
+
+    def _look(self) -> None:
+        readable = True
+        for collection in self._store.collections():
+            try:
+                self._pointers[collection] = self._store.pointers(collection)
+            except FailedPrecondition as error:
+                log.warning("a pointer of %s is not followed: %s", collection, error)
+                readable = readable and collection in self._pointers
+        self.readable = readable
+
+    def _recall(self) -> None:
+        """Takes up what was noted of collections of which nothing is known yet."""
+        for collection, noted in (self._notes.read() if self._notes else {}).items():
+            if collection in self._pointers:
+                continue
+            log.warning("the store cannot be read: what was known of %s before is taken to be so", collection)
+            self._pointers[collection] = noted.pointers
+            self._manifests |= {(collection, number): manifest for number, manifest in noted.manifests.items()}
+
+    def _note(self) -> None:
+        wanted = set(self.by_urgency())
+        self._manifests = {key: manifest for key, manifest in self._manifests.items() if key in wanted}
+        if self._notes:
+            self._notes.write({name: self._noted(name) for name in self.collections() if self.wanted(name)})
+
+    def _noted(self, collection: str) -> Noted:
+        manifests = {key[1]: manifest for key, manifest in self._manifests.items() if key[0] == collection}
+        return Noted(self._pointers[collection], manifests)

@@ -60,6 +60,10 @@ class Draft:
         self._shards[shard] = Shard(shard, images, files)
         return self._shards[shard]
 
+    def adopt(self, shard: Shard) -> None:
+        """Takes over a shard of this generation that another process has sealed."""
+        self._shards[shard.index] = shard
+
     def publish(self, model: Model, *, index: str = "Flat", attributes: Sequence[AttributeField] = ()) -> Manifest:
         """Writes the manifest over all sealed shards: from now on the generation exists, and can be pointed to.
 
@@ -74,7 +78,7 @@ class Draft:
         named = tuple(sorted(attributes, key=lambda attribute: attribute.name))
         manifest = Manifest(self.collection, self.generation, model, images, shards, index, attributes=named)
         self._files.write(f"{self._home}/manifest.json", manifest.to_json())
-        self._sweep()
+        self.close()
         return manifest
 
     def discard(self) -> None:
@@ -82,7 +86,12 @@ class Draft:
         for name in self._files.names(self._home):
             if name != CLAIM:
                 self._files.remove(f"{self._home}/{name}")
-        self._sweep()
+        self.close()
+
+    def close(self) -> None:
+        """Removes what lies on this machine of a generation that lies elsewhere."""
+        if not self._in_place:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _keep(self, shard: int, path: Path) -> File:
         with path.open("rb") as file:
@@ -90,7 +99,3 @@ class Draft:
         if not self._in_place:
             self._files.upload(path, f"{self._home}/{shard_name(shard)}/{path.name}")
         return File(path.name, path.stat().st_size, checksum(path))
-
-    def _sweep(self) -> None:
-        if not self._in_place:
-            shutil.rmtree(self._folder, ignore_errors=True)

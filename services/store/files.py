@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from fsspec.core import url_to_fs
 
 from services.store.patience import Patience
+from services.store.remote import hidden, options, without_secrets
 from services.store.writing import Writer, writer_for
 from sightline.errors import InvalidArgument, SightlineError, Unavailable
 
@@ -24,22 +25,22 @@ class Files:
     Args:
         url: a folder, as a path or as any fsspec URL.
         timeout: seconds that one call may take.
+        conditional: whether what cannot be written to conditionally is only read.
 
     Raises:
         InvalidArgument: fsspec cannot open such a URL; names the field `store`.
     """
 
-    def __init__(self, url: str, timeout: float) -> None:
+    def __init__(self, url: str, timeout: float, *, conditional: bool = True) -> None:
         self.url = url
         self._patience = Patience(timeout)
         self._timeout = timeout
         try:
-            # Cached listings would hide what others publish.
-            self._fs, root = url_to_fs(url, use_listings_cache=False)
+            self._fs, root = url_to_fs(url, **options(url, timeout))
         except (ValueError, ImportError) as exc:
-            raise InvalidArgument(f"{url!r} is no store that can be opened: {exc}", field="store") from exc
+            raise InvalidArgument(f"{hidden(url)!r} is no store that can be opened: {exc}", field="store") from exc
         self._root = root.rstrip("/")
-        self._writer: Writer = writer_for(self._fs)
+        self._writer: Writer = writer_for(self._fs, conditional=conditional)
 
     @property
     def local(self) -> Path | None:
@@ -54,9 +55,13 @@ class Files:
         """Returns the bytes from `start` up to `end`, or all of them where the store cannot read ranges."""
         return self._unless_missing(lambda: _bytes(self._fs.cat_file(self._at(path), start=start, end=end)), path)
 
+    def size(self, path: str) -> int | None:
+        """Returns how many bytes the file has; None where there is no such file, or the store does not say."""
+        return self._unless_missing(lambda: _number(self._fs.info(self._at(path)).get("size")), path)
+
     def names(self, path: str) -> list[str]:
         """Returns the names of what is in a folder, sorted; none where there is no such folder."""
-        found = self._unless_missing(lambda: list(self._fs.ls(self._at(path), detail=False)), path or self.url)
+        found = self._unless_missing(lambda: list(self._fs.ls(self._at(path), detail=False)), path or hidden(self.url))
         return sorted({str(one).rstrip("/").rsplit("/", 1)[-1] for one in found or []})
 
     def create(self, path: str, data: bytes) -> bool:
@@ -70,9 +75,13 @@ class Files:
     def exchange(self, path: str, check: Callable[[bytes | None], None], data: bytes) -> bool:
         """Writes a file if it is still as `check` saw it; `check` raises where that is not what was expected.
 
-        Returns False where another writer came in between.
+        Returns False where another writer came in between. Raises Unavailable where it is not known what happened.
         """
-        return self._run(lambda: self._writer.exchange(self._at(path), check, data), path)
+        try:
+            return self._run(lambda: self._writer.exchange(self._at(path), check, data), path)
+        except Unavailable as exc:
+            message = f"{exc.message}; whether it was written is not known: look before you try again"
+            raise Unavailable(message, reason=exc.reason) from exc
 
     def upload(self, file: Path, path: str) -> None:
         """Copies a local file into the store."""
@@ -98,11 +107,17 @@ class Files:
         except (FileNotFoundError, NotADirectoryError, SightlineError):
             raise
         except Exception as exc:  # each file system has errors of its own
-            raise Unavailable(f"{path}: the store failed: {type(exc).__name__}: {exc}"[:500]) from exc
+            # Some errors name the whole URL, with the password in it.
+            told = without_secrets(f"{type(exc).__name__}: {exc}", self.url)
+            raise Unavailable(f"{path}: the store failed: {told}"[:500]) from exc
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _number(size: object) -> int | None:
+    return int(size) if isinstance(size, int) else None
 
 
 def _bytes(data: bytes | str) -> bytes:

@@ -1,6 +1,7 @@
 """The store: generations of collections, anywhere that fsspec reaches.
 
-    <url>/<collection>/CURRENT                                  which generation is served, and which was before it
+    <url>/<collection>/CURRENT                                  which generation is served, and which was before it;
+                                                                or that the collection was dropped
     <url>/<collection>/NEXT                                     which is to be loaded beside it
     <url>/<collection>/generations/00000007/manifest.json       written last
     <url>/<collection>/generations/00000007/shard-0003/…
@@ -35,10 +36,22 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Pointers:
-    """CURRENT and NEXT of a collection; None where not set."""
+    """CURRENT and NEXT of a collection; None where not set.
+
+    Attributes:
+        dropped: whether CURRENT says that there is no such collection any more.
+    """
 
     current: Pointer | None
     next: int | None
+    dropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Dropped:
+    """What CURRENT says of a dropped collection: the highest number that was ever used in it."""
+
+    generation: int
 
 
 class Store:
@@ -56,6 +69,11 @@ class Store:
         self.url = url
         self._files = Files(url, timeout)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a disk of this machine, whose files are used where they lie."""
+        return self._files.local is not None
+
     def collections(self) -> list[str]:
         """Returns the names of the collections that the store has, sorted. Raises Unavailable."""
         return [name for name in self._files.names("") if is_collection(name)]
@@ -63,9 +81,13 @@ class Store:
     def pointers(self, collection: str) -> Pointers:
         """Returns CURRENT and NEXT. Raises Unavailable; FailedPrecondition (BAD_POINTER) where one is unreadable."""
         check_collection(collection)
-        current = _parse_pointer("CURRENT", self._files.read(f"{collection}/CURRENT"))
+        current = _parse_current(self._files.read(f"{collection}/CURRENT"))
+        if isinstance(current, _Dropped):
+            current, dropped = None, True
+        else:
+            dropped = False
         following = _parse_pointer("NEXT", self._files.read(f"{collection}/NEXT"))
-        return Pointers(current, following.generation if following else None)
+        return Pointers(current, following.generation if following else None, dropped)
 
     def generations(self, collection: str) -> list[int]:
         """Returns the published generations (those that have a manifest), ascending."""
@@ -91,19 +113,65 @@ class Store:
             raise FailedPrecondition(message, reason="BAD_MANIFEST")
         return manifest
 
-    def begin(self, collection: str) -> Draft:
+    def begin(self, collection: str, token: bytes = b"") -> Draft:
         """Claims the next free generation number and returns the draft to fill; two builders never get the same.
+
+        Args:
+            collection: its name.
+            token: who claims. What this one has claimed before and not published, it gets again.
 
         Raises:
             InvalidArgument: the collection's name is wrong.
             FailedPrecondition: the store can only be read (READ_ONLY_STORE).
         """
-        first = max(self._numbers(check_collection(collection)), default=0) + 1
-        for generation in range(first, first + _CLAIMS):
-            home = self._home(collection, generation)
-            if self._files.create(f"{home}/{CLAIM}", b""):
-                return Draft(self._files, home, collection, generation)
+        numbers = self._numbers(check_collection(collection))
+        first = max([*numbers, self._dropped_at(collection)]) + 1
+        for generation in [*(reversed(numbers) if token else ()), *range(first, first + _CLAIMS)]:
+            claim = f"{self._home(collection, generation)}/{CLAIM}"
+            if generation >= first and self._files.create(claim, token):
+                return self.draft(collection, generation)
+            # Several processes of one build come here at the same time.
+            if token and self._files.read(claim) == token and not self._has_manifest(collection, generation):
+                return self.draft(collection, generation)
         raise Unavailable(f"no number for a new generation of {collection}: others took {_CLAIMS} of them meanwhile")
+
+    def draft(self, collection: str, generation: int) -> Draft:
+        """Returns a generation that was begun before, to go on with it."""
+        return Draft(self._files, self._home(collection, generation), collection, generation)
+
+    def keep(self, collection: str, name: str, data: bytes) -> str:
+        """Writes a file beside the generations, where no searcher looks; returns where it is."""
+        path = f"{check_collection(collection)}/{name}"
+        self._files.write(path, data)
+        return f"{self.url.rstrip('/')}/{path}"
+
+    def discard(self, collection: str, name: str) -> None:
+        """Removes a file or folder beside the generations."""
+        self._files.remove(f"{check_collection(collection)}/{name}")
+
+    def remove(self, collection: str, generation: int) -> None:
+        """Removes a generation, its manifest first. The highest number stays used."""
+        home = self._home(collection, generation)
+        self._files.remove(f"{home}/manifest.json")
+        if generation < max(self._numbers(collection), default=0):
+            self._files.remove(home)
+            return
+        for name in self._files.names(home):
+            if name != CLAIM:
+                self._files.remove(f"{home}/{name}")
+
+    def drop(self, collection: str, expected: Pointer | None) -> None:
+        """Says in CURRENT that there is no such collection any more, in place of `expected`, atomically.
+
+        From then on gateways do not know it, and searchers let go of it. Its files stay, and so do its numbers: what
+        is built under this name later is another generation.
+
+        Raises:
+            FailedPrecondition: as for `commit_current`.
+        """
+        highest = max([*self._numbers(check_collection(collection)), self._dropped_at(collection)])
+        self._exchange_current(collection, expected, _dump({"dropped": True, "generation": highest}))
+        self.set_next(collection, None)
 
     def set_next(self, collection: str, generation: int | None) -> None:
         """Points NEXT to a published generation, so that searchers load it; None removes NEXT.
@@ -128,14 +196,7 @@ class Store:
             NotFound: `new.generation` is not published.
         """
         self.manifest(collection, new.generation)
-        data = _dump({"generation": new.generation, "previous": new.previous})
-
-        def check(found: bytes | None) -> None:
-            if (current := _parse_pointer("CURRENT", found)) != expected:
-                raise _moved(collection, expected, current)
-
-        if not self._files.exchange(f"{collection}/CURRENT", check, data):
-            raise _moved(collection, expected, self.pointers(collection).current)
+        self._exchange_current(collection, expected, _dump({"generation": new.generation, "previous": new.previous}))
 
     def local_folder(self, collection: str, generation: int, shard: int) -> Path | None:
         """Returns the shard's folder where the store is a disk of this machine, else None."""
@@ -147,10 +208,23 @@ class Store:
 
         Raises:
             FailedPrecondition: it is missing or of another size (CORRUPT_GENERATION). The checksum is not looked at.
-            Unavailable: the store fell silent.
+            Unavailable: the store fell silent, or sent less than it has.
         """
         home = self._home(collection, generation)
         fetch(self._files, f"{home}/{shard_name(shard)}/{file.name}", file, target)
+
+    def _exchange_current(self, collection: str, expected: Pointer | None, data: bytes) -> None:
+        def check(found: bytes | None) -> None:
+            current = _parse_current(found)
+            if (pointer := None if isinstance(current, _Dropped) else current) != expected:
+                raise _moved(collection, expected, pointer)
+
+        if not self._files.exchange(f"{collection}/CURRENT", check, data):
+            raise _moved(collection, expected, self.pointers(collection).current)
+
+    def _dropped_at(self, collection: str) -> int:
+        current = _parse_current(self._files.read(f"{collection}/CURRENT"))
+        return current.generation if isinstance(current, _Dropped) else 0
 
     def _home(self, collection: str, generation: int) -> str:
         return f"{check_collection(collection)}/generations/{generation:08d}"
@@ -161,6 +235,16 @@ class Store:
 
     def _has_manifest(self, collection: str, generation: int) -> bool:
         return "manifest.json" in self._files.names(self._home(collection, generation))
+
+
+def _parse_current(data: bytes | None) -> Pointer | _Dropped | None:
+    try:
+        record = json.loads(data or b"null")
+    except ValueError:
+        record = None
+    if isinstance(record, dict) and record.get("dropped") is True and _is_number(record.get("generation"), least=0):
+        return _Dropped(record["generation"])
+    return _parse_pointer("CURRENT", data)
 
 
 def _parse_pointer(name: str, data: bytes | None) -> Pointer | None:
@@ -181,7 +265,7 @@ def _is_number(value: object, *, least: int) -> bool:
     return type(value) is int and least <= value < 1 << 63
 
 
-def _dump(record: dict[str, int]) -> bytes:
+def _dump(record: dict[str, int | bool]) -> bytes:
     return json.dumps(record).encode() + b"\n"
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from services.store.files import Files
 from services.store.manifest import File
-from sightline.errors import FailedPrecondition
+from sightline.errors import FailedPrecondition, Unavailable
 
 RANGE = 8 * 1024 * 1024
 """Bytes of one read. Each has the store's whole timeout, so that a slow transfer goes on and a silent one ends."""
@@ -22,7 +22,7 @@ def fetch(files: Files, path: str, file: File, target: Path) -> None:
 
     Raises:
         FailedPrecondition: it is missing or of another size (CORRUPT_GENERATION).
-        Unavailable: the store fell silent.
+        Unavailable: the store fell silent, or sent less than it has (CUT_SHORT).
     """
     with target.open("wb") as out:
         first = _range(files, path, file, 0)
@@ -46,6 +46,9 @@ def _range(files: Files, path: str, file: File, start: int) -> bytes:
     if data is None:
         refuse(file, "is missing")
     if len(data) not in {end - start, file.size}:
+        if files.size(path) == file.size:
+            message = f"{file.name}: the store sent {len(data)} bytes where {end - start} were asked for"
+            raise Unavailable(message, reason="CUT_SHORT")
         refuse(file, f"has another size than the {file.size} bytes that the manifest says")
     return data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 import threading
@@ -26,8 +27,8 @@ class Writer(Protocol):
     def remove(self, path: str) -> None: ...
 
 
-def writer_for(fs: Any) -> Writer:
-    """Returns what writes to the file system."""
+def writer_for(fs: Any, *, conditional: bool = True) -> Writer:
+    """Returns what writes to the file system; without `conditional`, to any that can be written to at all."""
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
     if "file" in protocols:
         return LocalWriter()
@@ -35,7 +36,7 @@ def writer_for(fs: Any) -> Writer:
         return MemoryWriter(fs)
     if "s3" in protocols:
         return S3Writer(fs)
-    return NoWriter(protocols[0])
+    return NoWriter(protocols[0]) if conditional else PlainWriter(fs, protocols[0])
 
 
 class LocalWriter:
@@ -138,17 +139,18 @@ class S3Writer:
 
     def exchange(self, path: str, check: Check, data: bytes) -> bool:
         # The tag comes before the bytes: should they change in between, the tag no longer matches.
-        tag = self._tag(path)
+        tag, _ = self._seen(path)
         check(self._fs.cat_file(path) if tag else None)
-        if tag is None:
-            return self.create(path, data)
-        bucket, key, _ = self._fs.split_path(path)
+        condition = {"IfMatch": tag} if tag else {"IfNoneMatch": "*"}
+        ours = secrets.token_hex(16)
         try:
-            self._fs.call_s3("put_object", Bucket=bucket, Key=key, Body=data, IfMatch=tag)
-        except OSError:
-            if self._tag(path) == tag:
+            self._call("put_object", path, Body=data, Metadata={"writer": ours}, **condition)
+        except Exception:
+            # A write that was done is refused when it is tried again, where only its answer was lost.
+            found, writer = self._seen(path)
+            if found == tag and writer != ours:
                 raise  # it is still as it was, so that something else went wrong
-            return False
+            return writer == ours
         return True
 
     def upload(self, file: Path, path: str) -> None:
@@ -158,11 +160,17 @@ class S3Writer:
         if self._fs.exists(path):
             self._fs.rm(path, recursive=True)
 
-    def _tag(self, path: str) -> str | None:
+    def _seen(self, path: str) -> tuple[str | None, str]:
+        """Returns the version of what lies there, None where nothing does, and whose write it was."""
         try:
-            return str(self._fs.info(path, refresh=True)["ETag"])
+            head = self._call("head_object", path)
         except FileNotFoundError:
-            return None
+            return None, ""
+        return str(head["ETag"]), str(head.get("Metadata", {}).get("writer", ""))
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        bucket, key, _ = self._fs.split_path(path)
+        return self._fs.call_s3(method, Bucket=bucket, Key=key, **arguments)
 
 
 class NoWriter:
@@ -189,6 +197,22 @@ class NoWriter:
     def _refuse(self) -> NoReturn:
         message = f"a store at {self._protocol}:// can only be read: two writers there could not be kept apart"
         raise FailedPrecondition(message, reason="READ_ONLY_STORE")
+
+
+class PlainWriter(NoWriter):
+    """Whole files, the last writer's: enough where all writers would write the same."""
+
+    def __init__(self, fs: Any, protocol: str) -> None:
+        super().__init__(protocol)
+        self._fs = fs
+
+    def write(self, path: str, data: bytes) -> None:
+        self._fs.makedirs(path.rsplit("/", 1)[0], exist_ok=True)
+        self._fs.pipe_file(path, data)
+
+    def remove(self, path: str) -> None:
+        if self._fs.exists(path):
+            self._fs.rm(path, recursive=True)
 
 
 def _flush(file: Any, data: bytes) -> None:

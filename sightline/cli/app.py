@@ -16,8 +16,9 @@ from sightline.cli import tables
 from sightline.cli.asking import REFUSED, ask, build_query
 from sightline.cli.connecting import Service, connecting
 from sightline.cli.grid import draw_grid
+from sightline.cli.standing import Standing, standings
 from sightline.cli.terminal import can_draw, draw_pictures
-from sightline.results import Collection, SearchResult, StoredImage
+from sightline.results import SearchResult, StoredImage
 from sightline.surface import SearchClient
 
 app = typer.Typer(
@@ -107,19 +108,19 @@ def get(
 @app.command()
 @connecting
 def status(*, as_json: JsonOption = False, service: Service) -> None:
-    """Shows whether the gateway is ready, and what can be searched."""
+    """Shows whether the gateway is ready, what can be searched, and whether all of it answers; fails where not."""
 
-    async def question(client: SearchClient) -> tuple[bool, list[Collection]]:
-        return await client.serving(), await client.collections()
+    async def question(client: SearchClient) -> tuple[bool, list[Standing]]:
+        return await client.serving(), await standings(client)
 
     serving, listed = ask(service, question)
     console = Console()
     if not as_json:
         state = "[green]ready[/green]" if serving else "[yellow]not ready[/yellow]"
         console.print(f"The gateway at {service.address} is {state}.")
-    known = {"address": service.address, "serving": serving, "collections": [asdict(one) for one in listed]}
+    known = {"address": service.address, "serving": serving, "collections": [one.as_json() for one in listed]}
     _show(console, known if as_json else None, tables.collections(listed))
-    if not serving:
+    if not serving or any(one.missing for one in listed):
         raise typer.Exit(REFUSED)
 
 

@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 import typer
 
 from sightline.cli.connecting import Service
-from sightline.errors import SightlineError, Unauthenticated, Unavailable
+from sightline.errors import SightlineError, Unauthenticated, Unavailable, Unimplemented
 from sightline.queries import ImageId, Query, Weighted, image, text
 from sightline.surface import SearchClient
 
 REFUSED = 1
 """Exit code: the service refused or could not be reached. That of a command that makes no sense is 2."""
+
+NO_SUCH_METHOD = "UNIMPLEMENTED"
+"""What a server that does not have the service at all says; ours name a reason of their own."""
 
 _T = TypeVar("_T")
 
@@ -37,6 +40,11 @@ def ask(service: Service, question: Callable[[SearchClient], Coroutine[Any, Any,
         typer.echo(f"{error} ({error.reason})", err=True)
         if isinstance(error, Unavailable):
             typer.echo("Is a gateway running there? --address or SIGHTLINE_ADDRESS chooses another.", err=True)
+        if isinstance(error, Unimplemented) and error.reason == NO_SUCH_METHOD:
+            typer.echo(
+                f"{service.address} is no gateway, but another server that speaks gRPC: an encoder or a searcher?",
+                err=True,
+            )
         if isinstance(error, Unauthenticated):
             typer.echo("--key-file or SIGHTLINE_KEY says who you are.", err=True)
         raise typer.Exit(REFUSED) from None

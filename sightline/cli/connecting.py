@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from sightline._channel import check_address
 from sightline.client import Client
+from sightline.errors import InvalidArgument
 from sightline.security import Tls
 
 DEFAULT_ADDRESS = "127.0.0.1:7700"
@@ -35,8 +37,10 @@ class Service:
 
 
 def _address(given: str) -> str:
-    if ":" not in given:
-        raise typer.BadParameter(f"an address is host:port, got {given!r}")
+    try:
+        check_address(given)
+    except InvalidArgument as error:
+        raise typer.BadParameter(error.message) from None
     return given
 
 

@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sightline.cli.standing import Standing
 from sightline.printable import printable
-from sightline.results import CacheState, Collection, SearchResult, StageTimes, StoredImage
+from sightline.results import CacheState, SearchResult, StageTimes, StoredImage
 
 _CACHE = {
     CacheState.UNSPECIFIED: "cache unknown",
@@ -87,18 +88,25 @@ def image(stored: StoredImage) -> Table:
     return table
 
 
-def collections(listed: Sequence[Collection]) -> RenderableType:
-    """Returns what can be searched, one collection a line."""
+def collections(listed: Sequence[Standing]) -> RenderableType:
+    """Returns what can be searched, one collection a line, and below that what of it is missing."""
     if not listed:
         return Text("No collections: nothing has been published yet.")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("collection", "images", "shards", "generation", "before", "index", "model"):
         table.add_column(name, justify="right" if name in ("images", "shards", "generation", "before") else "left")
-    for one in listed:
-        numbers = (f"{one.images:,}", str(one.shards), str(one.generation), str(one.previous_generation or "–"))
+    for standing in listed:
+        one = standing.collection
+        shards = f"[bold yellow]{standing.answering} of {one.shards}[/]" if standing.missing else str(one.shards)
+        numbers = (f"{one.images:,}", shards, str(one.generation), str(one.previous_generation or "–"))
         model = f"{one.model.name} {one.model.digest[:8]} ({one.model.dimension})"
         table.add_row(_told(one.name), *numbers, _told(one.index), _told(model))
-    return table
+    return Group(table, *(_missing(standing) for standing in listed if standing.missing))
+
+
+def _missing(standing: Standing) -> Text:
+    lost = f"{standing.answering} of {standing.collection.shards} shards answer, with {_images(standing.images)}"
+    return Text(printable(f"! {standing.collection.name}: {lost}: {standing.missing}"), style="bold yellow")
 
 
 def _images(count: int) -> str:

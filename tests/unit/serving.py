@@ -1,4 +1,4 @@
-"""Servers on this machine that sources and stores are read from: one that speaks S3, and a plain web server."""
+"""A plain web server on this machine, which sources are read from."""
 
 from __future__ import annotations
 
@@ -9,29 +9,6 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
-
-import fsspec
-import pytest
-from moto.server import ThreadedMotoServer
-
-
-@contextmanager
-def s3_server() -> Iterator[None]:
-    """A server, and the environment that leads s3fs to it."""
-    served: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    served.start()
-    # fsspec keeps file systems, and with them the address of a server before this one.
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    host, port = served.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "a")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        yield
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    served.stop()
 
 
 class WebServer(ThreadingHTTPServer):

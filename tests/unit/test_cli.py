@@ -10,9 +10,12 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from PIL import Image as Pictures
 from PIL import ImageDraw
 from rich.console import Console
@@ -26,11 +29,13 @@ from sightline import (
     Hit,
     Image,
     InternalError,
+    InvalidArgument,
     Model,
     SearchResult,
     StageTimes,
     StoredImage,
 )
+from sightline._channel import check_address
 from sightline.cli import tables
 from sightline.cli.app import app
 from sightline.cli.fonts import Lettering
@@ -195,6 +200,70 @@ def test_status_shows_what_can_be_searched(run: Command) -> None:
     answer = json.loads(run("status", "--json").stdout)
     assert answer["serving"]
     assert answer["collections"][0]["model"]["dimension"] == 512
+
+
+def test_status_shows_lost_shards(run: Command, fake: FakeClient) -> None:
+    """A collection that does not answer whole is shown with how much of it does, and status fails."""
+    fake.lose_shards(1)
+    try:
+        result, told = run("status"), run("status", "--json")
+    finally:
+        fake.lose_shards(0)
+    assert (result.exit_code, told.exit_code) == (1, 1)
+    assert "3 of 4" in result.stdout
+    assert "! things: 3 of 4 shards answer" in result.stdout
+    assert "SHARDS_MISSING" in result.stdout
+    assert json.loads(told.stdout)["collections"][0]["shards_answering"] == 3
+
+
+@pytest.fixture(scope="module")
+def no_gateway() -> Iterator[str]:
+    """A server with health and none of our services, as encoders and searchers are to callers."""
+    server = grpc.server(ThreadPoolExecutor(2))
+    healthy = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+@pytest.mark.parametrize("command", [["status"], ["search", "red"], ["get", "a"]])
+def test_a_server_that_is_no_gateway_is_said_to_be_none(command: list[str], no_gateway: str) -> None:
+    """Whoever asks an encoder's or a searcher's port is told what is wrong with the address."""
+    result = CliRunner().invoke(app, [*command, "--address", no_gateway])
+    assert result.exit_code == 1
+    assert f"{no_gateway} is no gateway" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("localhost", "host:port"),
+        ("http://127.0.0.1:7700", "without http://; try 127.0.0.1:7700"),
+        ("127.0.0.1:77000", "from 1 to 65535"),
+        ("127.0.0.1:gateway", "host:port"),
+        (":7700", "host:port"),
+        ("::1", "brackets"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_at_once(address: str, said: str) -> None:
+    """Neither command line nor client tries to reach what cannot be an address; both say what one looks like."""
+    result = CliRunner().invoke(app, ["status", "--address", address], env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    with pytest.raises(InvalidArgument, match="host:port") as refused:
+        check_address(address)
+    assert (refused.value.reason, refused.value.field) == ("BAD_ADDRESS", "address")
+
+
+def test_addresses_of_all_kinds_are_taken() -> None:
+    """Names, IPv4 and IPv6 addresses with a port, and gRPC's own targets."""
+    for address in ("localhost:1", "10.0.0.1:7700", "[::1]:7700"):
+        assert check_address(address) == f"dns:///{address}"
+    for target in ("dns:///gateway:7700", "unix:///run/sightline", "ipv4:10.0.0.1:7700,10.0.0.2:7700"):
+        assert check_address(target) == target
 
 
 def test_faults_of_the_service_are_no_tracebacks(run: Command, fake: FakeClient) -> None:

@@ -219,6 +219,26 @@ async def test_the_catalog_follows_the_store_and_outlives_it() -> None:
     assert (await catalog.resolve("pets", 2)).generation == 2
 
 
+async def test_before_the_store_was_read_once_nothing_is_said_of_collections() -> None:
+    """A gateway that has never been able to read the store is not ready, and what it is asked is UNAVAILABLE: it does
+    not claim that a collection does not exist, or that there are none."""
+    store = Generations()
+    store.current["pets"] = Pointer(3)
+    store.gone = True
+    catalog = Catalog(store, interval=0.01)
+    starting = asyncio.create_task(catalog.start())
+    await asyncio.sleep(0.1)
+    assert not starting.done()
+    for ask in (catalog.current, lambda: catalog.one("pets"), lambda: catalog.one("")):
+        with pytest.raises(Unavailable, match="read the store") as refused:
+            ask()
+        assert refused.value.reason == "STORE_UNREAD"
+    store.gone = False
+    await asyncio.wait_for(starting, 5)
+    assert catalog.one("pets")[1] == Pointer(3)
+    await catalog.close()
+
+
 async def test_a_damaged_collection_holds_up_no_other() -> None:
     """Where one collection cannot be read it stays as it is, and others are followed."""
     store = Generations()
@@ -237,7 +257,7 @@ async def test_the_catalog_asks_the_searchers_before_it_follows() -> None:
     seen: list[int] = []
 
     async def ask() -> None:
-        seen.append(catalog.one("pets")[1].generation if catalog.current() else 0)
+        seen.append(catalog.one("pets")[1].generation if seen else 0)
 
     catalog = Catalog(store, interval=LATER, before_change=ask)
     await catalog.refresh()

@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 
 from services.index import load
-from services.indexer.build import Plan, World, build
+from services.indexer.build import World, build
 from services.indexer.documents import document
+from services.indexer.page import render
+from services.indexer.plan import Plan
 from services.indexer.ports import Vector
 from services.indexer.reading import Reader
 from services.indexer.rows import Refusal
 from services.indexer.sources import open_source
-from services.indexer.spool import Spool
+from services.indexer.work import Work
 from services.pictures import Pixels
 from services.store import AttributeField, Manifest, Pointer, Store, shard_of
 from sightline.errors import FailedPrecondition, InternalError, InvalidArgument, SightlineError, Unavailable
@@ -57,19 +59,25 @@ class Bench:
 
     def build(self, source: Path | str, encoder: FakeEncoder | None = None, **plan: Any) -> Manifest:
         """Builds generation n of `birds` from n calls."""
-        spool = Spool(self.home / f"spool-{len(list(self.home.iterdir()))}")
         with ThreadPoolExecutor(2) as executor:
             world = World(
                 store=self.store,
+                work=self.work,
                 connect=lambda: encoder or FakeEncoder(),
-                spool=spool,
                 document=document,
                 reader_for=lambda model: Reader(model.preparation, executor),
+                render=render,
                 refuse=self.refused.append,
                 warn=self.warnings.append,
                 progress=self.progress,
             )
-            return build(Plan("birds", **plan), open_source(str(source)), world)
+            given = {name: plan.pop(name) for name in ("restart", "keep") if name in plan}
+            return build(Plan("birds", source=str(source), **plan), open_source(str(source)), world, **given).manifest
+
+    @property
+    def work(self) -> Work:
+        """Where builds leave what they have."""
+        return Work(f"{self.store.url}/birds/work", name="work")
 
     def reasons(self) -> dict[str, str]:
         """Why each thing was left out, by its file name or line."""
@@ -127,7 +135,7 @@ def test_a_folder_becomes_a_generation(bench: Bench, photos: Path) -> None:
     assert (image.uri, image.width, image.height) == (f"file://{photos}/deep/1.png", 40, 30)
     assert bench.store.pointers("birds").next == 1
     assert bench.store.pointers("birds").current is None
-    assert bench.progress.stages == {"encoding": 40, "writing": 40}
+    assert bench.progress.stages == {"reading": 40, "encoding": 40, "writing": 40}
 
 
 def test_a_picture_is_found_by_its_own_vector(bench: Bench, photos: Path) -> None:
@@ -148,7 +156,7 @@ def test_the_same_inputs_end_in_the_same_bytes(photos: Path, tmp_path: Path) -> 
     for name in ("one", "two"):
         (tmp_path / name / "home").mkdir(parents=True)
         Bench(tmp_path / name / "home", Store(str(tmp_path / name / "store"))).build(photos)
-        found.append(digests(tmp_path / name / "store"))
+        found.append(digests(tmp_path / name / "store" / "birds" / "generations"))
     assert found[0] == found[1]
     assert len(found[0]) > 10
 

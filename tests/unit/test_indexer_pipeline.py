@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from services.indexer.pipeline import batched, in_order, off_loop
+from services.indexer.pipeline import in_order, off_loop
 
 
 async def _count(n: int) -> AsyncIterator[int]:
@@ -59,11 +59,6 @@ async def test_a_failure_ends_what_is_under_way() -> None:
     with pytest.raises(ValueError, match="broken"):
         await anext(stage)
     assert cancelled == [1, 2]
-
-
-async def test_batches_are_full_but_for_the_last() -> None:
-    """Items are gathered into lists of the size asked for."""
-    assert [batch async for batch in batched(_count(5), 2)] == [[0, 1], [2, 3], [4]]
 
 
 async def test_a_blocking_iterator_is_read_on_a_thread() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +19,8 @@ from services.indexer.rows import Refusal, Row
 from services.indexer.sources import SourceOptions, open_source
 from sightline.errors import InvalidArgument, NotFound, Unavailable
 from tests.unit.indexer_fakes import PREPARATION, picture_bytes
-from tests.unit.serving import s3_server, web_server
+from tests.unit.serving import web_server
 from tests.unit.source_files import clip_retrieval, img2dataset, write_tar
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[None]:
-    with s3_server():
-        yield
 
 
 @pytest.fixture(params=["http", "s3"])
@@ -37,12 +30,10 @@ def carry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
         with web_server(tmp_path) as server:
             yield lambda: server.url
         return
-    request.getfixturevalue("s3")
+    bucket = request.getfixturevalue("bucket")
 
     def upload() -> str:
-        bucket = f"bucket-{secrets.token_hex(4)}"
         fs = fsspec.filesystem("s3", use_listings_cache=False)
-        fs.mkdir(bucket)
         fs.put(f"{tmp_path}/", f"{bucket}/", recursive=True)
         return f"s3://{bucket}"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from services.local.__main__ import main
 from services.local.ports import HOST
 from services.local.topology import CHECKOUT
 
+MODEL = str(CHECKOUT / "models" / "emoji")
 UNPACK = CHECKOUT / "tools" / "unpack_debs.sh"
 
 
@@ -51,8 +53,74 @@ def test_the_indexer_needs_a_cluster_that_runs(capsys: pytest.CaptureFixture[str
 
 def test_gateway_port_in_use_is_refused(taken_port: int, capsys: pytest.CaptureFixture[str]) -> None:
     """A port that is in use is named, with the way out."""
-    assert main(["up", "--store", "store", "--port", str(taken_port)]) == 1
+    assert main(["up", "--store", "store", "--model", MODEL, "--port", str(taken_port)]) == 1
     assert f"port {taken_port} is in use" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--port", "70000", "--port must be 0 to 65,535, not 70000"),
+        ("--groups", "0", "--groups must be 1 to 64, not 0"),
+        ("--replicas", "-1", "--replicas must be 1 to 64, not -1"),
+        ("--gateways", "-2", "--gateways must be 0 to 64, not -2"),
+        ("--encoders", "1000", "--encoders must be 0 to 64, not 1000"),
+        ("--encoder-threads", "-1", "--encoder-threads must be 0 to 64, not -1"),
+        (
+            "--store",
+            "file.txt",
+            "--store: file.txt is a file; a store is a folder, or a URL such as s3://bucket/folder",
+        ),
+        ("--store", "nowhere://x", "--store: 'nowhere://x' is no store that can be opened"),
+        ("--model", "./none", "--model: there is no folder ./none"),
+        ("--model", "folder", "--model: folder has no open_clip_config.json"),
+        ("--pretrained", "weights.safetensors", "--pretrained: there is no file weights.safetensors"),
+        ("--pretrained", "./weights", "--pretrained: there is no file ./weights"),
+        ("--run-dir", "file.txt", "--run-dir: file.txt is a file, and must be a folder"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_at_once(
+    option: str, value: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence names the option and what it may be, and nothing is started."""
+    Path("file.txt").touch()
+    Path("folder").mkdir()
+    command = ["up", "--store", "store", "--model", MODEL, "--port", "0"]
+    assert main([*command, option, value]) == 1
+    shown = capsys.readouterr().out
+    assert said in " ".join(shown.split())
+    assert "Traceback" not in shown
+    assert not Path(".run").exists()
+
+
+def test_a_store_without_its_package_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where s3fs is not installed, an S3 store is refused before anything starts, with what to install."""
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)  # which were opened before
+    assert main(["up", "--store", "s3://bucket/index", "--port", "0", "--encoders", "0"]) == 1
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("--store: 's3://bucket/index' is no store that can be opened: Install s3fs")
+    assert "pip install '.[s3]'" in shown
+
+
+def test_what_is_waited_for_is_told_where_there_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipe or a file, the processes that are waited for are named; a store that is empty is said to be."""
+
+    def no_more(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("services.local.__main__.watch", no_more)
+    command = ["up", "--store", "store", "--groups", "1", "--encoders", "0", "--gateways", "0", "--no-redis"]
+    command += ["--webs", "0"]
+    assert main([*command, "--port", "0"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Waiting for searcher-0-0 to be ready" in shown
+    assert "Nothing is published in this store yet" in shown
+    assert "python -m services.local indexer build FOLDER --collection NAME --publish" in shown
 
 
 def test_process_that_cannot_start_is_shown_with_its_log(

@@ -1,34 +1,26 @@
-"""The store on S3, against a server that speaks like it."""
+"""The store on S3, against a real server."""
 
 from __future__ import annotations
 
-import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
-import fsspec
 import pytest
 
+from benchmarks.faulty import Fault, FaultyProxy
+from benchmarks.s3_server import S3Server, environment
 from services.store import Manifest, Model, Pointer, Pointers, Store, transfer, verify
-from sightline.errors import FailedPrecondition, NotFound
-from tests.unit.serving import s3_server
+from sightline.errors import FailedPrecondition, NotFound, Unavailable
 
 CONTENT = bytes(range(256)) * 400
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[None]:
-    """A server, and the environment that leads s3fs to it."""
-    with s3_server():
-        yield
-
-
 @pytest.fixture
-def store(server: None) -> Store:
+def store(bucket: str) -> Store:
     """An empty bucket."""
-    bucket = f"bucket-{secrets.token_hex(4)}"
-    fsspec.filesystem("s3", use_listings_cache=False).mkdir(bucket)
     return Store(f"s3://{bucket}/index")
 
 
@@ -71,6 +63,62 @@ def test_of_several_committers_on_s3_exactly_one_wins(store: Store) -> None:
     assert store.pointers("emoji") == Pointers(Pointer(7, 6), 8)
     store.set_next("emoji", None)
     assert store.pointers("emoji").next is None
+
+
+@pytest.fixture
+def failing(s3: S3Server) -> Iterator[FaultyProxy]:
+    """The way to the server, which can be made to fail."""
+    with FaultyProxy(s3.address) as proxy, environment({"AWS_ENDPOINT_URL": f"http://{proxy.address}"}):
+        yield proxy
+
+
+@pytest.mark.parametrize("kind", ["hang", "truncate", "error"])
+def test_a_store_that_fails_is_unavailable_and_comes_back(
+    failing: FaultyProxy, bucket: str, tmp_path: Path, kind: str
+) -> None:
+    """Whatever goes wrong, reading and writing end in time with an error that names the file, and work afterwards."""
+    patient, store = Store(f"s3://{bucket}/index"), Store(f"s3://{bucket}/index", timeout=1)
+    file = build(patient).shards[0].files[0]
+    patient.set_next("emoji", 1)
+    with failing.failing(Fault(kind)):
+        began = time.monotonic()
+        for what, call in (
+            ("index", store.collections),
+            ("emoji/CURRENT", lambda: store.pointers("emoji")),
+            ("manifest.json", lambda: store.manifest("emoji", 1)),
+            ("vectors.f32", lambda: store.fetch("emoji", 1, 0, file, tmp_path / "copy")),
+        ):
+            with pytest.raises(Unavailable, match=what):
+                call()
+        assert time.monotonic() - began < 10
+        assert failing.harmed[kind]
+    for _ in range(20):  # what hung before may hang a little longer
+        with suppress(Unavailable):
+            assert store.pointers("emoji") == Pointers(None, 1)
+            store.fetch("emoji", 1, 0, file, tmp_path / file.name)
+            break
+    verify(tmp_path, file)
+
+
+def test_a_commit_whose_answer_is_lost_has_won(failing: FaultyProxy, bucket: str) -> None:
+    """A write that is done and then tried again, because its answer was lost, is not taken for another committer's."""
+    store = Store(f"s3://{bucket}/index")
+    for _ in range(2):
+        build(store)
+    for expected, new in ((None, Pointer(1)), (Pointer(1), Pointer(2, 1))):
+        with failing.failing(Fault("lose", method="PUT", path="CURRENT", times=1)):
+            store.commit_current("emoji", expected, new)
+        assert failing.harmed["lose"] == 1
+        assert store.pointers("emoji").current == new
+
+
+def test_a_commit_that_fails_says_that_it_is_not_known_to_have_happened(failing: FaultyProxy, bucket: str) -> None:
+    """Where a store fails in the middle of a commit, the error says to look first."""
+    store = Store(f"s3://{bucket}/index")
+    build(store)
+    with failing.failing(Fault("error", method="PUT", path="CURRENT")), pytest.raises(Unavailable, match="not known"):
+        store.commit_current("emoji", None, Pointer(1))
+    assert store.pointers("emoji").current is None
 
 
 def _commit(store: Store, expected: Pointer | None, new: Pointer) -> str:

@@ -230,3 +230,12 @@ def test_an_empty_store_has_no_collections(tmp_path: Path) -> None:
     assert Store(str(tmp_path / "not-yet")).collections() == []
     (tmp_path / "lost+found").mkdir()
     assert Store(str(tmp_path)).collections() == []
+
+
+def test_a_password_in_the_url_is_in_no_message() -> None:
+    """Neither what cannot be opened nor what fails tells the name and password of the store's URL."""
+    for url, error in (("nowhere://me:secret@x/y", InvalidArgument), ("http://me:secret@127.0.0.1:1/y/", Unavailable)):
+        with pytest.raises(error) as failed:
+            Store(url, timeout=5).collections()
+        assert "secret" not in str(failed.value)
+        assert "me:" not in str(failed.value)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from services.store import File, Manifest, Model, Store, transfer, verify
-from sightline.errors import FailedPrecondition
+from sightline.errors import FailedPrecondition, Unavailable
 
 CONTENT = bytes(range(256)) * 40
 
@@ -45,6 +46,18 @@ def test_a_file_that_is_missing_or_cut_is_refused(published: tuple[Store, Manife
     (folder / file.name).unlink()
     with pytest.raises(FailedPrecondition, match=r"vectors\.f32 is missing"):
         store.fetch("emoji", 1, 0, file, tmp_path / "copy")
+
+
+def test_a_file_that_arrives_cut_is_tried_again(
+    published: tuple[Store, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store has the whole file and sends less, the way to it is at fault, not the generation."""
+    store, manifest = published
+    read = LocalFileSystem.cat_file
+    monkeypatch.setattr(LocalFileSystem, "cat_file", lambda *args, **said: read(*args, **said)[:-1])
+    with pytest.raises(Unavailable, match=r"vectors\.f32: the store sent 10239 bytes where 10240 were") as caught:
+        store.fetch("emoji", 1, 0, manifest.shards[0].files[0], tmp_path / "copy")
+    assert caught.value.reason == "CUT_SHORT"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""What every process does whatever it serves: it logs, tells its health, hears when to stop, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable
+
+from services.runtime.health import Health, start_health_port
+from services.runtime.logs import configure
+from services.runtime.settings import Settings
+
+log = logging.getLogger("sightline.server")
+
+
+class Process:
+    """One running process, made in its event loop: its logs, its plain port, and the signals that end it.
+
+    Attributes:
+        health: what the plain port tells.
+        health_port: the plain port.
+        stop: set by SIGTERM and SIGINT.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        configure(settings.log_level)
+        self.health = Health()
+        self.stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        self.health_port = start_health_port(settings.health_listen, self.health)
+        self._beating = asyncio.create_task(_beat(self.health))
+
+    async def unless_stopped(self, work: Awaitable[None]) -> bool:
+        """Waits for the work; returns False, with the work cancelled, where the process is told to stop first."""
+        task, stopped = asyncio.ensure_future(work), asyncio.create_task(self.stop.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+            return task.done()
+        finally:
+            task.cancel()
+            stopped.cancel()
+
+    def ready(self) -> None:
+        """Says that calls may come."""
+        self.health.ready = True
+        log.info("ready")
+
+    def draining(self) -> None:
+        """Says that no more calls should come."""
+        log.info("draining")
+        self.health.ready = False
+
+    def close(self) -> None:
+        """Ends the beat: the last thing that a process does."""
+        self._beating.cancel()
+        log.info("stopped")
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(1)
