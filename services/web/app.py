@@ -22,7 +22,7 @@ from services.web.originals import Originals
 from services.web.settings import WebSettings
 from services.web.thumbnails import Thumbnails
 from sightline import SearchClient
-from sightline.errors import SightlineError
+from sightline.errors import InternalError, SightlineError
 
 PAGE = Path(__file__).parent / "static"
 DESCRIPTION = "Text-to-image search. The contract is that of `protos/sightline/v1`, as JSON."
@@ -63,6 +63,7 @@ def application(settings: WebSettings, client: SearchClient, health: Health) -> 
     app.add_exception_handler(SightlineError, _tell)
     app.add_exception_handler(RequestValidationError, _tell)
     app.add_exception_handler(HTTPException, _tell)
+    app.add_exception_handler(Exception, _tell)  # its log line is the border's
     if origins := addresses(settings.cors_origins):
         app.add_middleware(
             CORSMiddleware,
@@ -94,4 +95,4 @@ async def _tell(request: Request, fault: Exception) -> JSONResponse:
         case HTTPException():
             error = of_status(fault.status_code, str(fault.detail))
             return reply(error, fault.headers)
-    raise fault
+    return reply(InternalError("an internal error; the log has more under this request id"))

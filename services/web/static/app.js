@@ -10,7 +10,7 @@ import { COUNT, MAX_TERMS, MOST, empty, fromAddress, hasQuery, toAddress } from 
 import * as telling from "./telling.js";
 import * as terms from "./terms.js";
 
-const DEBOUNCE_MS = 25;
+const DEBOUNCE_MS = 12;
 const SETTLED_MS = 1500; // words that stood so long are worth a step of the history
 const BUSY_MS = 200; // a bar that only flickers helps nobody
 
