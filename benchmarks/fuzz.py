@@ -88,7 +88,10 @@ class Seen:
 
 
 def bar() -> dict[str, object]:
-    """Mutated messages over gRPC, and, where the web process is there, an OpenAPI driven by its description."""
+    """Mutated messages over gRPC; and, with benchmarks/fuzz_http.py, the web process driven by its OpenAPI.
+
+    Its `prove_all(proof)` notes what it sees, and returns its part of the sentence.
+    """
     proof = Proof()
     with TemporaryDirectory() as folder, staged(Path(folder), TOPOLOGY, overrides=SETTINGS, images=500) as stage:
         one, another, *_ = stage.corpus.ids()

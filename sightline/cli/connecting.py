@@ -69,6 +69,8 @@ def _options(
         key = key_file.read_text(encoding="utf-8").strip() if key_file else key
     except OSError as error:
         raise typer.BadParameter(f"{key_file}: {error.strerror}", param_hint="--key-file") from None
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{key_file} holds no text", param_hint="--key-file") from None
     return Service(address, timeout, secure, key)
 
 

@@ -370,3 +370,19 @@ def picture_of(lettering: Lettering, text: str) -> bytes:
     paper = Pictures.new("L", (100, 40))
     lettering.draw(ImageDraw.Draw(paper), (5, 30), text, "white")
     return paper.tobytes()
+
+
+def test_what_the_command_line_is_told_of_keys(run: Command, tmp_path: Path) -> None:
+    """A key comes from a file or a variable and is never shown; files that are not there or hold no text are named."""
+    (tmp_path / "key").write_text("s3cret\n")
+    assert run("status", "--key-file", str(tmp_path / "key")).exit_code == 0
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    for file, says in ((tmp_path / "key", "holds no text"), (tmp_path / "nothing", "No such file")):
+        refused = run("status", "--key-file", str(file))
+        assert refused.exit_code == 2
+        assert says in " ".join(refused.stderr.split())
+    wrong = run("status", "--key", "s3 cret")
+    assert wrong.exit_code == 1
+    assert "BAD_KEY" in wrong.stderr
+    assert "cret" not in wrong.stderr
+    assert run("status", "--ca", str(tmp_path / "nothing")).exit_code == 1
