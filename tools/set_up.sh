@@ -5,6 +5,7 @@
 #
 # Needs Python 3.11 or newer and nothing else: where there is no uv, it keeps one of its own in the cache.
 set -euo pipefail
+trap 'echo "Setting up failed: the reason is above. Once it is mended, the same make goes on from here." >&2' EXIT
 cd "$(dirname "$0")/.."
 
 cache="${SIGHTLINE_CACHE:-$HOME/.cache/sightline}"
@@ -47,3 +48,4 @@ provide_uv
 [[ -x .venv/bin/python ]] || uv venv --quiet --python "$(command -v "$python")" .venv
 echo "Installing sightline[$1] into .venv (torch is large: the first time takes minutes)"
 uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable ".[$1]"
+trap - EXIT

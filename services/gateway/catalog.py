@@ -53,6 +53,7 @@ class Catalog:
         self._reads: SingleFlight[tuple[str, int], Manifest] = SingleFlight()
         self._absent: dict[tuple[str, int], SightlineError] = {}  # since the last look
         self._outage = Outage(log, "the store cannot be read, so nothing changes", "the store can be read again")
+        self._damages: dict[str, Outage] = {}
         self._known = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
 
@@ -154,9 +155,14 @@ class Catalog:
                 self._manifests[name, pointer.generation] = self._store.manifest(name, pointer.generation)
         except FailedPrecondition as error:
             # The other collections are not to wait for one that is damaged.
-            log.warning("collection %s cannot be read, so it stays as it is: %s", name, error)
+            self._damage(name).failed(error)
             return self._current.get(name)
+        self._damage(name).worked()
         return pointer
+
+    def _damage(self, name: str) -> Outage:
+        said = f"collection {name} cannot be read, so it stays as it is", f"collection {name} can be read again"
+        return self._damages.setdefault(name, Outage(log, *said))
 
     def _change(self, current: dict[str, Pointer]) -> None:
         for name, pointer in current.items():

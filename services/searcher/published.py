@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
+from services.runtime.outage import Outage
 from services.searcher.notes import Noted, Notes
 from services.searcher.ports import Generations
 from services.store import Manifest, Pointers
@@ -33,6 +34,7 @@ class Published:
         self._store, self._notes = store, notes
         self._pointers: dict[str, Pointers] = {}
         self._manifests: dict[Key, Manifest] = {}
+        self._damages: dict[str, Outage] = {}
         self._answers = True
         self.readable = True
 
@@ -88,9 +90,15 @@ class Published:
             try:
                 self._pointers[collection] = self._store.pointers(collection)
             except FailedPrecondition as error:
-                log.warning("a pointer of %s is not followed: %s", collection, error)
+                self._damage(collection).failed(error)
                 readable = readable and collection in self._pointers
+            else:
+                self._damage(collection).worked()
         self.readable = readable
+
+    def _damage(self, collection: str) -> Outage:
+        said = f"a pointer of {collection} is not followed", f"the pointers of {collection} are followed again"
+        return self._damages.setdefault(collection, Outage(log, *said))
 
     def _recall(self) -> None:
         """Takes up what was noted of collections of which nothing is known yet."""
