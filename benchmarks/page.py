@@ -39,8 +39,8 @@ STOPWATCH = """() => {
 def bar() -> dict[str, object]:
     """Everything that the page does, over the demonstration's 1,840 pictures."""
     proof = Proof()
-    with TemporaryDirectory() as folder, published(Path(folder), draw()) as home, chromium() as browser:
-        site = Site(browser, home, {one.id: one.file for one in read(draw())})
+    with TemporaryDirectory() as folder, published(Path(folder), draw()) as cluster, chromium() as browser:
+        site = Site(browser, str(cluster.web), {one.id: one.file for one in read(draw())})
         for check in CHECKS:
             check(site, proof)
         photograph(site, proof)

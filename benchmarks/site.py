@@ -50,8 +50,8 @@ class Site:
 
 
 @contextmanager
-def published(folder: Path, source: Path, encoders: str = "") -> Iterator[str]:
-    """A cluster with a page over two collections; yields the page's address.
+def published(folder: Path, source: Path, encoders: str = "") -> Iterator[LocalCluster]:
+    """A cluster with a page over two collections.
 
     Args:
         folder: for everything that it writes.
@@ -72,7 +72,7 @@ def published(folder: Path, source: Path, encoders: str = "") -> Iterator[str]:
     with cluster:
         for name, pictures in ((COLLECTION, source), (HOSTILE, hostile)):
             index_into(cluster, pictures, collection=name, encoders=encoders.split(",") if encoders else ())
-        yield str(cluster.web)
+        yield cluster
 
 
 def plant(folder: Path, files: list[Path]) -> Path:

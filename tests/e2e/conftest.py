@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import faults
 from benchmarks.emoji import MODEL, draw, index_into, some, wait_visible
+from benchmarks.site import published
 from benchmarks.stage import Stage
 from services.local.cluster import LocalCluster
 from services.local.topology import Overrides, Topology
@@ -45,6 +46,16 @@ def cluster(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     )
     with started:
         index_into(started, pictures)
+        yield started
+
+
+@pytest.fixture(scope="session")
+def web_cluster(
+    pictures: Path, cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalCluster]:
+    """A page over the 230 pictures and over a few whose words are markup, served by the shared cluster's encoder. Tests
+    share it and leave it whole."""
+    with published(tmp_path_factory.mktemp("site"), pictures, cluster.addresses("encoder")[0]) as started:
         yield started
 
 

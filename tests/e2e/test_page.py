@@ -11,22 +11,15 @@ from benchmarks import page, page_asking, page_showing
 from benchmarks.browser import chromium
 from benchmarks.emoji import read
 from benchmarks.proof import Proof
-from benchmarks.site import Site, published
+from benchmarks.site import Site
 from services.local.cluster import LocalCluster
 
 
 @pytest.fixture(scope="module")
-def home(pictures: Path, cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a page over the shared pictures, with the shared encoder."""
-    with published(tmp_path_factory.mktemp("site"), pictures, cluster.addresses("encoder")[0]) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def site(home: str, pictures: Path) -> Iterator[Site]:
+def site(web_cluster: LocalCluster, pictures: Path) -> Iterator[Site]:
     """The page in a browser, which must not outlive this module: it holds an event loop of its own in this thread."""
     with chromium() as browser:
-        yield Site(browser, home, {one.id: one.file for one in read(pictures)})
+        yield Site(browser, str(web_cluster.web), {one.id: one.file for one in read(pictures)})
 
 
 @pytest.fixture
