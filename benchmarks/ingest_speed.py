@@ -17,9 +17,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,8 +82,9 @@ class Round:
 def bar() -> dict[str, object]:
     """Photograph-like JPEG files of 640 × 480 with a ViT-B-32 of random weights, in rounds of steps and build."""
     proof = Proof()
-    with TemporaryDirectory() as folder:
-        rounds = measure(Path(folder), photographs=PHOTOGRAPHS, alone=ALONE, rounds=ROUNDS)
+    with TemporaryDirectory() as name, encoders(Path(name)) as (cluster, weights):
+        model = (ARCHITECTURE, weights)
+        rounds = measure(Path(name), cluster, model, photographs=PHOTOGRAPHS, alone=ALONE, rounds=ROUNDS)
     report(proof, rounds)
     ratio = statistics.median(one.ratio for one in rounds)
     proof.holds(f"the median ratio is at least {FLOOR}", ratio >= FLOOR)
@@ -106,19 +109,11 @@ def report(proof: Proof, rounds: Sequence[Round]) -> None:
         }
 
 
-def measure(folder: Path, *, photographs: int, alone: int, rounds: int) -> list[Round]:
-    """Takes rounds of both measurements, one after the other.
-
-    Args:
-        folder: empty.
-        photographs: how many the build indexes.
-        alone: of how many each step is measured.
-        rounds: how many.
-    """
-    take(folder / "photographs", photographs)
+@contextmanager
+def encoders(folder: Path) -> Iterator[tuple[LocalCluster, str]]:
+    """One encoder of one thread for each core, with a ViT-B-32 of random weights; and those weights."""
     weights = folder / f"{ARCHITECTURE}.safetensors"
     subprocess.run([sys.executable, "-c", RANDOM_WEIGHTS, str(weights)], check=True)
-    files = sorted((folder / "photographs").iterdir())[:alone]
     cluster = LocalCluster(
         store="",
         model=ARCHITECTURE,
@@ -126,27 +121,46 @@ def measure(folder: Path, *, photographs: int, alone: int, rounds: int) -> list[
         topology=Topology(groups=0, gateways=0, encoders=CORES, redis=False, encoder_threads=1),
         overrides={"encoder": {"pretrained": str(weights)}},
     )
-    found = []
     with cluster:
-        for number in range(rounds):
-            steps = _steps(files, str(weights))
-            found.append(_build(cluster, folder, number, photographs, steps))
+        yield cluster, str(weights)
+
+
+def measure(
+    folder: Path, cluster: LocalCluster, model: tuple[str, str], *, photographs: int, alone: int, rounds: int
+) -> list[Round]:
+    """Takes rounds of both measurements, one after the other.
+
+    Args:
+        folder: for the pictures and the stores.
+        cluster: whose encoders to build with.
+        model: what they serve: name or folder, and weights.
+        photographs: how many the build indexes.
+        alone: of how many each step is measured.
+        rounds: how many.
+    """
+    take(folder / "photographs", photographs)
+    files = sorted((folder / "photographs").iterdir())[:alone]
+    found = []
+    for number in range(rounds):
+        steps = _steps(files, model)
+        found.append(_build(cluster, folder, number, photographs, steps))
     return found
 
 
-def _steps(files: Sequence[Path], weights: str) -> dict[str, float]:
+def _steps(files: Sequence[Path], model: tuple[str, str]) -> dict[str, float]:
     """CPU seconds of each step for an image, all cores at it at the same time."""
+    steps: dict[str, Callable[[Sequence[Path]], float]] = {
+        "decode": _decode,
+        "thumbnail": _thumbnail,
+        "prepare": _prepare,
+        "encode": partial(_encode, model=model),
+    }
     found = {}
-    for name, work in (("decode", _decode), ("thumbnail", _thumbnail), ("prepare", _prepare)):
-        found[name] = _on_all_cores(work, files)
-    found["encode"] = _on_all_cores(_encode, files, weights)
-    return found
-
-
-def _on_all_cores(work: Callable[..., float], files: Sequence[Path], *more: str) -> float:
     with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(work, files[core::CORES], *more) for core in range(CORES)]
-        return sum(one.result() for one in running) / len(files)
+        for name, work in steps.items():
+            running = [pool.submit(work, files[core::CORES]) for core in range(CORES)]
+            found[name] = sum(one.result() for one in running) / len(files)
+    return found
 
 
 def _decode(files: Sequence[Path]) -> float:
@@ -176,29 +190,29 @@ def _prepare(files: Sequence[Path]) -> float:
     return time.process_time() - began
 
 
-def _encode(files: Sequence[Path], weights: str) -> float:
+def _encode(files: Sequence[Path], model: tuple[str, str]) -> float:
     from services.encoder.model import load  # noqa: PLC0415  in the process that needs torch
 
-    model = load(ARCHITECTURE, weights, device="cpu", threads=1)
-    pixels = [prepare(open_picture(file.read_bytes()), model.card.preparation) for file in files]
-    model.finish(model.run_images(pixels[:BATCH]))
+    loaded = load(*model, device="cpu", threads=1)
+    pixels = [prepare(open_picture(file.read_bytes()), loaded.card.preparation) for file in files]
+    loaded.finish(loaded.run_images(pixels[:BATCH]))
     began = time.process_time()
     for first in range(0, len(pixels), BATCH):
-        model.finish(model.run_images(pixels[first : first + BATCH]))
+        loaded.finish(loaded.run_images(pixels[first : first + BATCH]))
     return time.process_time() - began
 
 
 def _build(cluster: LocalCluster, folder: Path, number: int, images: int, steps: dict[str, float]) -> Round:
-    names = [f"encoder-{core}" for core in range(CORES)]
+    names = [name for name, process in cluster.processes.items() if process.spec.role == "encoder"]
     command = [sys.executable, "-m", "services.indexer", "build", str(folder / "photographs")]
     command += ["--store", str(folder / f"store-{number}"), "--collection", "photos"]
     command += ["--encoder", ",".join(cluster.addresses("encoder"))]
-    before, encoders, began = _children(), sum(map(cluster.cpu_seconds, names)), time.monotonic()
+    before, encoding, began = _children(), sum(map(cluster.cpu_seconds, names)), time.monotonic()
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     wall = time.monotonic() - began
     if done.returncode or f"{images:,} images" not in done.stdout:
         raise RuntimeError(f"the indexer ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return Round(steps, images, wall, _children() - before, sum(map(cluster.cpu_seconds, names)) - encoders)
+    return Round(steps, images, wall, _children() - before, sum(map(cluster.cpu_seconds, names)) - encoding)
 
 
 def _children() -> float:

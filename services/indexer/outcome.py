@@ -17,6 +17,7 @@ from services.indexer.stages.fill import done, twins
 from services.indexer.stages.seal import filled, values
 from services.indexer.stages.shares import Chunk, Refused, part_done
 from services.indexer.statistics import Values
+from services.indexer.twins import column
 from services.indexer.work import Work
 from services.store import Manifest
 
@@ -126,7 +127,7 @@ def _equal(work: Work, begun: Begun) -> tuple[list[list[str]], int]:
     return sorted(sorted(group) for group in groups.values()), len(again)
 
 
-def _column(work: Work, shard: int, name: str) -> pa.Array:
+def _column(work: Work, shard: int, name: str) -> pa.ChunkedArray:
     data = work.read(twins(shard))
     assert data is not None, "the stages have ended"
-    return pa.ipc.open_stream(data).read_next_batch()[name]
+    return column(data, name)

@@ -28,6 +28,7 @@ from services.indexer.stages.shares import Cost, Refused, Share
 from services.indexer.stages.train import trained
 from services.indexer.stages.types import conform, settled
 from services.indexer.statistics import Values
+from services.indexer.twins import Twins
 from services.indexer.work import Work
 from services.store import File, Shard, Store
 from sightline.errors import InvalidArgument
@@ -45,8 +46,7 @@ class _Filling:
     schema: Schema
     values: dict[str, Values] = field(default_factory=dict)
     refused: list[dict[str, Any]] = field(default_factory=list)
-    digests: list[int] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
+    twins: Twins = field(default_factory=Twins)
 
     def refuse(self, image: Encoded, reason: str) -> None:
         record = Refused.row(image.row, reason).to_record()
@@ -57,8 +57,7 @@ class _Filling:
     def keep(self, image: Encoded, attributes: Mapping[str, AttributeValue]) -> None:
         for name, value in attributes.items():
             self.values.setdefault(name, Values()).add(value)
-        self.digests.append(image.digest)
-        self.ids.append(image.row.id)
+        self.twins.add(image.digest, image.row.id)
 
 
 def done(shard: int) -> str:
@@ -142,17 +141,13 @@ def _by_id(slices: Sequence[Images]) -> Iterator[Encoded]:
     starts = np.cumsum([0, *(len(one) for one in slices)])
     order = pc.sort_indices(pa.chunked_array([one.ids() for one in slices])).to_numpy()
     of_slice = np.searchsorted(starts, order, side="right") - 1
-    for which, place in zip(of_slice.tolist(), (order - starts[of_slice].astype(np.uint64)).tolist(), strict=True):
-        yield slices[which][place]
+    # Neither is made a list: of a large shard, that would be as large as its vectors.
+    for which, row in zip(of_slice, order, strict=True):
+        yield slices[which][int(row) - int(starts[which])]
 
 
 def _note(work: Work, sealed: Shard, filling: _Filling, cost: Cost) -> None:
-    columns = [pa.array(filling.digests, pa.uint64()), pa.array(filling.ids, pa.string())]
-    batch = pa.record_batch(columns, ["digest", "id"])
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    work.write(twins(sealed.index), sink.getvalue().to_pybytes())
+    work.write(twins(sealed.index), filling.twins.to_bytes())
     record = {
         "shard": asdict(sealed),
         "rows": sealed.images + len(filling.refused),
