@@ -54,7 +54,7 @@ class CausalText:
         mask = tower.attn_mask
         x = tower.transformer(x, attn_mask=None if mask is None else mask[:length, :length])
         # Normalising the one position that is read equals normalising all and reading one.
-        x = tower.ln_final(x[torch.arange(len(tokens), device=tokens.device), ends - 1])
+        x = tower.ln_final(x[torch.arange(tokens.shape[0], device=tokens.device), ends - 1])
         projection = tower.text_projection
         if projection is None:
             return x  # type: ignore[no-any-return]
