@@ -12,7 +12,7 @@ class EncoderSettings(Settings):
     """An encoder's settings."""
 
     model: str = Field(
-        description="A folder with open_clip_config.json and weights, or an export (python -m training.export); a "
+        description="A folder with open_clip_config.json and weights, or an export (training.export); a "
         "configuration file; or open_clip's name of an architecture; also hf-hub: and a repository, which is downloaded."
     )
     pretrained: str = Field(
