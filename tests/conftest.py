@@ -1,4 +1,4 @@
-"""What tests of all kinds share: a real Redis."""
+"""What tests of all kinds share: a real Redis, and a small model that is exported."""
 
 from __future__ import annotations
 
@@ -61,3 +61,11 @@ def fresh_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
     """Starts a Redis that a test may harm."""
     with ExitStack() as started:
         yield lambda: started.enter_context(RedisServer(tmp_path_factory.mktemp("redis")))
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a small CLIP with random weights, whose source lies beside it in `source`. Not to be changed."""
+    from tests.tiny_clip import tiny_export  # noqa: PLC0415 - loads torch, for those alone who ask
+
+    return tiny_export(tmp_path_factory.mktemp("exported"))

@@ -12,8 +12,8 @@ class EncoderSettings(Settings):
     """An encoder's settings."""
 
     model: str = Field(
-        description="A folder with open_clip_config.json and weights, or an export (training.export); a "
-        "configuration file; or open_clip's name of an architecture; also hf-hub: and a repository, which is downloaded."
+        description="A folder with open_clip_config.json and weights, or with an export of training.export; a "
+        "configuration file; open_clip's name of an architecture; or hf-hub: and a repository, which is downloaded."
     )
     pretrained: str = Field(
         "", description="Weights beside a name or a configuration: a file, or open_clip's tag, which is downloaded."

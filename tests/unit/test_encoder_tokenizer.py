@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import open_clip
 import pytest
-from open_clip.tokenizer import HFTokenizer, get_clean_fn
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from open_clip.tokenizer import get_clean_fn
 
 from services.encoder.exported import Clean, TokenizerFile
 from services.encoder.tokenizer import clean, load_tokenizer
+from tests.tiny_clip import whole_tokenizer
 from training.export import SAMPLES
 from training.tokenizer import write_merges
 
@@ -118,16 +117,3 @@ def test_ids_of_a_whole_tokenizer(tmp_path: Path, strip: bool) -> None:
     )
     assert np.array_equal(load_tokenizer(tmp_path, said)(texts()), wanted)
     assert len({len(row[row != 1]) for row in wanted}) > 5
-
-
-def whole_tokenizer(folder: Path, context: int = 24, **options: bool) -> HFTokenizer:
-    """A small tokenizer of words, in the form that is downloaded for XLM-R, in a folder."""
-    words = [word for text in SAMPLES for word in text.split()]
-    vocabulary = {word: at for at, word in enumerate(dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", *words]))}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
-    names = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-    return HFTokenizer(str(folder), context_length=context, **options)
