@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import time
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ class Run:
 
     Attributes:
         megabytes: that were downloaded.
-        by_host: how many of them came from where, by what kind of server it is.
+        by_host: how many of them came from each server, most first.
         download_seconds: while bytes were coming.
         answer_seconds: from the command to the first answer.
+        cpu_seconds: of everything that ran, until all of it had ended.
         answers: lines with an answer.
         torch: whether torch was installed.
     """
@@ -33,6 +35,7 @@ class Run:
     by_host: list[float]
     download_seconds: float
     answer_seconds: float
+    cpu_seconds: float
     answers: int
     torch: bool
 
@@ -52,16 +55,22 @@ def run(folder: Path) -> Run:
     home.mkdir()
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(CHECKOUT), str(clone)], check=True)
     with counting() as (proxy, address):
-        began = time.monotonic()
+        began, before = time.monotonic(), _cpu_of_children()
         said, answered = _make(clone, _fresh_environment(home, address))
     return Run(
         megabytes=proxy.received / 1e6,
         by_host=sorted((round(size / 1e6, 1) for size in proxy.hosts.values()), reverse=True),
         download_seconds=proxy.busy_seconds,
         answer_seconds=answered - began,
+        cpu_seconds=_cpu_of_children() - before,
         answers=len(re.findall(r"^\s*\S+ .*\d\.\d{3} ", said, re.MULTILINE)),
         torch=any(clone.glob(".venv/lib/python*/site-packages/torch")),
     )
+
+
+def _cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _make(clone: Path, environment: dict[str, str]) -> tuple[str, float]:

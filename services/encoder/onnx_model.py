@@ -120,4 +120,4 @@ def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Patterns of memory are remembered by shape, and texts have many.
     options.enable_mem_pattern = False
-    return onnxruntime.InferenceSession(str(graph.resolve()), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

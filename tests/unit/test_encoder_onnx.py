@@ -174,6 +174,15 @@ def test_harmed(copy: Path, harm: Callable[[Path], Any], says: str) -> None:
         onnx_model.load(str(copy))
 
 
+def test_links(exported: Path, tmp_path: Path) -> None:
+    """The files of an export may be links, as caches of downloads and mounted volumes keep them."""
+    for place, file in enumerate(exported.iterdir()):
+        (tmp_path / "kept").mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path / "kept" / str(place))
+        (tmp_path / file.name).symlink_to(Path("kept") / str(place))
+    assert onnx_model.load(str(tmp_path)).cuts
+
+
 def test_brings_its_weights(exported: Path) -> None:
     """An export takes no other weights."""
     with pytest.raises(LoadError, match="leave pretrained empty"):
