@@ -53,7 +53,7 @@ clean:  ## Remove what was made in the checkout, but not the downloads.
 	rm -rf .venv .cache .run .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
 
 .venv/.demo: $(SET_UP)
-	@tools/set_up.sh cli,gateway,encoder,searcher,indexer,web,training
+	@tools/set_up.sh demo
 	@touch $@
 
 .venv/.dev: $(SET_UP)

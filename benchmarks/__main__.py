@@ -28,7 +28,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "benchmarks" / "results"
 STAMPS = CHECKOUT / ".cache" / "prove"
 CODE = ("benchmarks", "models", "protos", "services", "sightline", "training")
-VERSIONS = ("faiss-cpu", "grpcio", "numpy", "open-clip-torch", "pillow", "protobuf", "torch")
+VERSIONS = ("faiss-cpu", "grpcio", "numpy", "onnxruntime", "open-clip-torch", "pillow", "protobuf", "torch")
 
 
 def main() -> int:

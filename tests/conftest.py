@@ -1,4 +1,4 @@
-"""What tests of all kinds share: a real Redis, and a real S3."""
+"""What tests of all kinds share: a real Redis, a real S3, and a small model that is exported."""
 
 from __future__ import annotations
 
@@ -85,3 +85,11 @@ def s3(s3_process: S3Server) -> Iterator[S3Server]:
 def bucket(s3: S3Server) -> str:
     """The name of an empty bucket of the test's own."""
     return s3_server.bucket()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a small CLIP with random weights, whose source lies beside it in `source`. Not to be changed."""
+    from tests.tiny_clip import tiny_export  # noqa: PLC0415 - loads torch, for those alone who ask
+
+    return tiny_export(tmp_path_factory.mktemp("exported"))

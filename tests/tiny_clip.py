@@ -1,4 +1,4 @@
-"""Small models of open_clip with random weights, so that tests need no download."""
+"""Small models of open_clip with random weights, so that tests need no download; and such a one exported."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 
 import open_clip
 import torch
+from open_clip.tokenizer import HFTokenizer
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from services.encoder.model import load
+from training.export import SAMPLES, export
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 32,
@@ -42,3 +47,27 @@ def tiny_clip(folder: Path, config: dict[str, Any] | None = None, seed: int = 0,
     weights = {name: value.contiguous() for name, value in module.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
     return folder
+
+
+def tiny_export(folder: Path) -> Path:
+    """Writes the small CLIP into a folder of its own and its export into another, which is returned. The export lies
+    alone: it has no weights but its own."""
+    model = load(str(tiny_clip(folder / "source")), device="cpu")
+    export(model, folder / "export")
+    return folder / "export"
+
+
+def whole_tokenizer(folder: Path, context: int = 24, **options: bool) -> HFTokenizer:
+    """A small tokenizer of words, in the form that is downloaded for XLM-R, in a folder."""
+    words = [word for text in SAMPLES for word in text.split()]
+    vocabulary = {word: at for at, word in enumerate(dict.fromkeys(["<s>", "<pad>", "</s>", "<unk>", *words]))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    names = {"bos_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415 - slow, and for these tokenizers alone
+
+    whole: Any = PreTrainedTokenizerFast
+    whole(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    return HFTokenizer(str(folder), context_length=context, **options)

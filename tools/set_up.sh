@@ -46,6 +46,6 @@ provide_uv() {
 python="$(python_of_the_system)"
 provide_uv
 [[ -x .venv/bin/python ]] || uv venv --quiet --python "$(command -v "$python")" .venv
-echo "Installing sightline[$1] into .venv (torch is large: the first time takes minutes)"
+echo "Installing sightline[$1] into .venv (the first time, this downloads what it needs)"
 uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable ".[$1]"
 trap - EXIT

@@ -17,8 +17,9 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 from tokenizers.trainers import BpeTrainer
 
+from services.encoder.tokenizer import END_OF_WORD, byte_symbols
+
 VOCABULARY = 12_000
-END_OF_WORD = "</w>"
 SPECIAL = ("<start_of_text>", "<end_of_text>")
 # open_clip's first line is a version note that it skips.
 _HEADER = "#version: sightline-emoji"
@@ -69,7 +70,7 @@ class FastTokenizer:
     """
 
     def __init__(self, merges: Sequence[tuple[str, str]], dropout: float = 0.0) -> None:
-        symbols = _byte_symbols()
+        symbols = list(byte_symbols().values())
         tokens = [*symbols, *(symbol + END_OF_WORD for symbol in symbols), *(a + b for a, b in merges), *SPECIAL]
         ids = {token: index for index, token in enumerate(tokens)}
         model = BPE(vocab=ids, merges=list(merges), end_of_word_suffix=END_OF_WORD, dropout=dropout or None)
@@ -88,13 +89,6 @@ def _untrained(model: BPE) -> Tokenizer:
         [Split(Regex(_WORDS), "removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     return tokenizer
-
-
-def _byte_symbols() -> list[str]:
-    """The printable stand-ins of the 256 bytes in CLIP's order: printable bytes first, then the others from U+0100."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = 256 - len(printable)
-    return [chr(byte) for byte in printable] + [chr(0x100 + index) for index in range(others)]
 
 
 def _model_state(tokenizer: Tokenizer) -> dict[str, list[list[str]]]:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import torch
 
+from services.encoder.model import load
 from training import stages, texts, tokenizer
 from training.emoji import pictures
+from training.export import export as write_export
 from training.model import MERGES_FILE, export
 from training.stages import Material, Plan
 
@@ -48,7 +50,7 @@ def hand_over(work: Path, folder: Path) -> None:
 
 
 def main() -> None:
-    """Runs what is left of the stages, and writes the folder after each."""
+    """Runs what is left of the stages, writes the folder after each, and in the end its export."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="states and merges are kept here")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
@@ -61,6 +63,7 @@ def main() -> None:
     for name, stage in STAGES.items():
         stage(material, arguments.work, replace(PLANS[name], minutes=getattr(arguments, name)))
         hand_over(arguments.work, arguments.out)
+    write_export(load(str(arguments.out), device="cpu"), arguments.out)
 
 
 if __name__ == "__main__":

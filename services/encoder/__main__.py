@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import grpc
 
+from services.encoder.backends import choose
 from services.encoder.engine import Engine, Limits
 from services.encoder.ports import Model
 from services.encoder.servicer import EncoderServicer
@@ -65,16 +66,15 @@ def _limits(settings: EncoderSettings, *, on_gpu: bool) -> Limits:
 
 def load_model(settings: EncoderSettings) -> Model:
     """Loads the model that the settings name; raises LoadError where there is none."""
-    # Importing torch takes seconds: meanwhile the ports are open and say so, and wrong settings are told at once.
-    from services.encoder.model import load  # noqa: PLC0415
+    options = {"threads": settings.threads, "remembered_texts": settings.remembered_texts}
+    # Importing either takes a while: meanwhile the ports are open and say so, and wrong settings are told at once.
+    if choose(settings.backend, settings.model, settings.device) == "onnx":
+        from services.encoder import onnx_model  # noqa: PLC0415
 
-    return load(
-        settings.model,
-        settings.pretrained,
-        device=settings.device,
-        threads=settings.threads,
-        remembered_texts=settings.remembered_texts,
-    )
+        return onnx_model.load(settings.model, settings.pretrained, **options)
+    from services.encoder import model  # noqa: PLC0415
+
+    return model.load(settings.model, settings.pretrained, device=settings.device, **options)
 
 
 async def main() -> None:

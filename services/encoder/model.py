@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from services.encoder.cutting import CausalText
 from services.encoder.ports import Card, Ids, Vectors
 from services.encoder.sources import LoadError, Source, source
-from services.encoder.tokens import Tokens, group_by_length
+from services.encoder.tokens import Tokens, runs
 from services.pictures import Pixels, Preparation
 
 log = logging.getLogger("sightline.encoder")
@@ -52,17 +52,18 @@ class OpenClipModel:
     ) -> None:
         preprocess = dict(module.visual.preprocess_cfg)
         self.module, self._device = module.eval().requires_grad_(False), torch.device(device)
+        self.tokenizer, self.preprocess, self.source = tokenizer, preprocess, where
         digest = _digest(module, tokenizer, preprocess, where)
         self.module.to(self._device)
         causal = CausalText.of(module)
-        self._causal = causal if causal and causal.is_exact(module) else None
+        self.causal = causal if causal and causal.is_exact(module) else None
         self._half = self._device.type == "cuda"
         if self._half:
             self.module.half()
         self._mean, self._std = (torch.tensor(preprocess[key], device=self._device) for key in ("mean", "std"))
         self._tokens = Tokens(
             lambda texts: tokenizer(texts).numpy(),
-            self._causal.ends if self._causal else None,
+            self.causal.ends if self.causal else None,
             casefold=where.casefold,
             capacity=remembered_texts,
             words=(getattr(tokenizer, "cache", {}), len(getattr(tokenizer, "all_special_ids", ()))),
@@ -70,12 +71,12 @@ class OpenClipModel:
         dimension = self._dimension(preprocess)
         self.card = Card(where.name, digest, dimension, _preparation(preprocess), where.scope, where.scope_note)
         self.lanes = 2 if self._half else 1
-        log.info("%s on %s, texts %s", where.name, self._device, "cut at their end" if self._causal else "padded")
+        log.info("%s on %s, texts %s", where.name, self._device, "cut at their end" if self.causal else "padded")
 
     @property
     def cuts(self) -> bool:
         """Whether texts are computed without their padding, which was then proven to be exact."""
-        return self._causal is not None
+        return self.causal is not None
 
     def prepare_texts(self, texts: Sequence[str]) -> list[Ids]:
         """See Model."""
@@ -84,10 +85,14 @@ class OpenClipModel:
     @torch.inference_mode()
     def run_texts(self, batch: Sequence[Ids]) -> _Started:
         """See Model."""
-        lengths = [len(ids) for ids in batch]
-        groups = group_by_length(lengths, CALL_COST[self._device.type])
-        vectors = torch.cat([self._texts([batch[place] for place in group]) for group in groups])
-        return self._started(vectors, [place for group in groups for place in group])
+        # Few shapes suit a GPU: it chooses a kernel for each.
+        step = 8 if self.causal and self._half else 1
+        context = self.causal.ends.context if self.causal else None
+        order, vectors = [], []
+        for places, rows, ends in runs(batch, CALL_COST[self._device.type], step=step, context=context):
+            order += places
+            vectors.append(self._texts(self._to_device(rows), ends))
+        return self._started(torch.cat(vectors), order)
 
     @torch.inference_mode()
     def run_images(self, batch: Sequence[Pixels]) -> _Started:
@@ -104,17 +109,10 @@ class OpenClipModel:
         vectors[list(raw.order)] = raw.vectors.numpy()
         return vectors
 
-    def _texts(self, batch: Sequence[Ids]) -> Tensor:
-        longest = max(len(ids) for ids in batch)
-        if self._causal and self._half:  # few shapes suit a GPU: it chooses a kernel for each
-            longest = min(-(-longest // 8) * 8, self._causal.context)
-        rows = np.zeros((len(batch), longest), dtype=np.int64)
-        for row, ids in zip(rows, batch, strict=True):
-            row[: len(ids)] = ids
-        tokens = self._to_device(rows)
-        if self._causal is None:
+    def _texts(self, tokens: Tensor, ends: NDArray[np.int64]) -> Tensor:
+        if self.causal is None:
             return self.module.encode_text(tokens)  # type: ignore[no-any-return]
-        return self._causal(tokens, self._to_device(np.array([len(ids) for ids in batch])))
+        return self.causal(tokens, self._to_device(ends))
 
     def _to_device(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(array)

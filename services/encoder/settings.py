@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from services.encoder.backends import Backend
 from services.runtime.settings import Settings
 
 
@@ -11,11 +12,16 @@ class EncoderSettings(Settings):
     """An encoder's settings."""
 
     model: str = Field(
-        description="A folder with open_clip_config.json and weights, a configuration file, or open_clip's name of an "
-        "architecture; also hf-hub: and a repository, which is downloaded."
+        description="A folder with open_clip_config.json and weights, or with an export of training.export; a "
+        "configuration file; open_clip's name of an architecture; or hf-hub: and a repository, which is downloaded."
     )
     pretrained: str = Field(
         "", description="Weights beside a name or a configuration: a file, or open_clip's tag, which is downloaded."
+    )
+    backend: Backend = Field(
+        "auto",
+        description="What computes: torch; onnx, for folders with an export, on a CPU; or auto: onnx for these, unless "
+        "torch is installed and could use a GPU.",
     )
     device: str = Field(
         "auto",

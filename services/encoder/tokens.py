@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from unicodedata import normalize
 
@@ -65,6 +65,29 @@ class Tokens:
             self._known[text] = found[text]
         while len(self._known) > self._capacity:
             self._known.popitem(last=False)
+
+
+def runs(
+    batch: Sequence[Ids], call_cost: int, *, step: int = 1, context: int | None = None
+) -> Iterator[tuple[list[int], NDArray[np.int64], NDArray[np.int64]]]:
+    """Splits a batch of texts into runs through the model.
+
+    Args:
+        batch: token ids, int64 [length] each.
+        call_cost: see `group_by_length`.
+        step: what lengths are rounded up to.
+        context: the longest that they are rounded up to.
+
+    Yields:
+        The places in the batch, their ids int64 [n, longest] with zeros after the end, and their lengths int64 [n].
+    """
+    for places in group_by_length([len(ids) for ids in batch], call_cost):
+        lengths = np.array([len(batch[place]) for place in places])
+        longest = -(-int(lengths.max()) // step) * step
+        rows = np.zeros((len(places), min(longest, context) if context else longest), dtype=np.int64)
+        for row, place in zip(rows, places, strict=True):
+            row[: len(batch[place])] = batch[place]
+        yield places, rows, lengths
 
 
 def group_by_length(lengths: Sequence[int], call_cost: int) -> list[list[int]]:

@@ -1,4 +1,5 @@
-"""What every encoder holds to: one without a model, and the real one over a small CLIP with random weights."""
+"""What every encoder holds to: one without a model, and the real ones, by torch and by onnxruntime, over a small CLIP
+with random weights."""
 
 from __future__ import annotations
 
@@ -15,25 +16,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from prometheus_client import REGISTRY
 
+from services.encoder import onnx_model
 from services.encoder.engine import Limits
 from services.encoder.model import load
 from services.encoder.ports import Model
 from services.pictures import Preparation, open_picture, prepare
 from sightline.internal.v1 import encoder_pb2, encoder_pb2_grpc
 from tests.fakes_encoder import FakeModel, serving
-from tests.tiny_clip import tiny_clip
 
 Stub: TypeAlias = "encoder_pb2_grpc.EncoderServiceAsyncStub"  # typed for asyncio in the stubs alone
 
 Item = encoder_pb2.EncodeItem
 
 
-@pytest.fixture(scope="module", params=["fake", "open_clip"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+@pytest.fixture(scope="module", params=["fake", "torch", "onnx"])
+def model(request: pytest.FixtureRequest) -> Model:
     if request.param == "fake":
         return FakeModel()
-    folder: Path = tmp_path_factory.mktemp("tiny")
-    return load(str(tiny_clip(folder)))
+    exported: Path = request.getfixturevalue("exported")
+    return onnx_model.load(str(exported)) if request.param == "onnx" else load(str(exported.parent / "source"))
 
 
 @pytest.fixture
