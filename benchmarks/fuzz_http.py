@@ -4,12 +4,15 @@ cluster. Nothing may be a server error, and every reply must be as the document 
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import load_all_checks
 from schemathesis.core.failures import FailureGroup
@@ -31,6 +34,11 @@ CHECKS = (
     checks.response_headers_conformance,
     checks.response_schema_conformance,
 )
+
+
+@schemathesis.serializer("application/x-ndjson")
+def _lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else json.dumps(value).encode()
 
 
 def http_half(proof: Proof, cluster: LocalCluster, examples: int) -> None:
@@ -110,5 +118,6 @@ def _drive(
         except FailureGroup as failures:
             faults.extend(f"{failure.title}: {failure.message}"[:500] for failure in failures.exceptions)
 
-    send()
+    with suppress(Unsatisfiable):  # an operation that takes nothing can be told nothing wrong
+        send()
     return faults[:3]

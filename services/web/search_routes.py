@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from services.runtime.logs import request_id
 from services.web import bodies
@@ -95,7 +95,7 @@ def router(client: SearchClient, *, max_line: int, window: int) -> APIRouter:
             "requestBody": {"required": True, "content": {"application/x-ndjson": {"schema": {"type": "string"}}}},
         },
         operation_id="search_stream",
-        response_class=Duplex,
+        response_class=Response,
         responses={200: {"content": _LINES, "description": "A StreamOut a line, in whatever order they are done."}},
     )
     async def search_stream(request: Request, timeout: Timeout) -> Duplex:
