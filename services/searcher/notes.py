@@ -43,7 +43,7 @@ class Notes:
             return {name: _parse(record) for name, record in written.items()}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SightlineError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, SightlineError) as error:
             log.warning("%s is of no use: %s", self._file, error)
             return {}
 

@@ -120,7 +120,7 @@ async def test_news_are_followed_when_the_store_is_back(far: Far, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b'{"c": {}}', b'{"c": {"current": 1, "next": 2, "manifests": []}}']
+    "content", [b"", b"{", b"[]", b'{"c": {}}', b'{"c": {"current": [], "next": 2, "manifests": []}}']
 )
 async def test_notes_that_cannot_be_read_are_as_good_as_none(far: Far, tmp_path: Path, content: bytes) -> None:
     """A spoilt file keeps no searcher from starting."""
