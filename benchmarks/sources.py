@@ -1,4 +1,4 @@
-"""Sources of every kind: killed ten times, a build ends in the same bytes; what is broken is told; memory has bounds."""
+"""Sources of every kind: killed ten times, the same bytes; what is broken is told with its reason; bounded memory."""
 
 from __future__ import annotations
 
