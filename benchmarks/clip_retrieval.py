@@ -3,9 +3,9 @@
     python3 -m venv VENV && VENV/bin/pip install clip-retrieval
     python -m benchmarks.clip_retrieval VENV/bin/clip-retrieval
 
-clip-retrieval brings versions of its own, and so it lives in an environment of its own. Both use a ViT-B-32 with the same
-random weights from a local file, on the CPU. Ours makes thumbnails besides, checks and publishes. Prints, and writes to
-benchmarks/results/clip-retrieval.json.
+clip-retrieval brings versions of its own, and so it lives in an environment of its own. Both use a ViT-B-32 with the
+same random weights from a local file, on the CPU. Ours makes thumbnails besides, checks and publishes. Prints, and
+writes to benchmarks/results/clip-retrieval.json.
 """
 
 from __future__ import annotations
