@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -165,10 +166,9 @@ def _black_is_zero(opened: Image.Image) -> Image.Image:
 
 
 def _upright(opened: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(opened)
-    except Exception:  # broken metadata is no reason to refuse a sound picture
-        return opened
+    with suppress(Exception):  # broken metadata is no reason to refuse a sound picture
+        ImageOps.exif_transpose(opened, in_place=True)
+    return opened
 
 
 def _rgb(picture: Image.Image) -> Image.Image:

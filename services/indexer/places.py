@@ -15,11 +15,12 @@ from sightline.errors import InvalidArgument, NotFound, SightlineError, Unavaila
 
 T = TypeVar("T")
 
-Span = tuple[int, int]
-"""A part of a file: its first byte, and how many there are."""
-
 # Archives are passed through once, one block at a time; smaller blocks would cost a request for each member.
 _BLOCK = 4 << 20
+
+# Lists of addresses are full of servers that are gone, or that do not answer.
+CONNECT_SECONDS = 10.0
+SILENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +63,33 @@ class Place:
             return open(self.path, "rb")
         return cast(BinaryIO, self.fs.open(self.path, "rb", block_size=_BLOCK, cache_type="readahead"))
 
+    def serves_ranges(self) -> bool:
+        """Whether the file can be read from anywhere in it, which not every web server lets one do."""
+        if not is_http(self.fs):
+            return True
+        with self.fs.open(self.path, "rb", block_size=1, cache_type="none") as file:
+            try:
+                file.seek(1)
+                file.read(1)
+            except ValueError:
+                return False
+        return True
+
     def size(self) -> int:
         """How many bytes the file has."""
         return int(self.fs.size(self.path) or 0)
 
     def beside(self, uri: str) -> str:
-        """Where `uri` is read from: one without a scheme lies beside this file, unless it is absolute."""
+        """Where `uri` is read from: one without a scheme lies beside this file, unless it is absolute.
+
+        Raises:
+            InvalidArgument: this file comes from a web server, and names one of this machine.
+        """
         if is_http(self.fs):
-            return urljoin(self.path, uri)
+            joined = urljoin(self.path, uri)
+            if any(split_protocol(link)[0] in (None, "file", "local") for link in joined.split("::")):
+                raise InvalidArgument("a table on the web may not name files of this machine")
+            return joined
         if split_protocol(uri)[0] is not None or uri.startswith("/"):
             return uri
         return posixpath.join(posixpath.dirname(self.path if self.is_local else self.url), uri)
@@ -78,9 +98,19 @@ class Place:
 def locate(url: str) -> Place:
     """The place with an address. Raises InvalidArgument where fsspec can do nothing with it."""
     try:
-        return Place(*url_to_fs(url))
+        return Place(*open_fs(url))
     except (ValueError, ImportError) as exc:
         raise InvalidArgument(f"{url!r} is no address that can be read: {exc}", field="source") from exc
+
+
+def open_fs(url: str) -> tuple[Any, str]:
+    """The file system and the path of an address. fsspec keeps one file system a thread, and that its connections."""
+    if not url.startswith(("http://", "https://")):
+        return cast(tuple[Any, str], url_to_fs(url))
+    import aiohttp  # noqa: PLC0415  # not installed where nothing is read from the web; fsspec says so then
+
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS)
+    return cast(tuple[Any, str], url_to_fs(url, client_kwargs={"timeout": timeout}))
 
 
 def is_http(fs: Any) -> bool:
@@ -115,62 +145,3 @@ def read_through(url: str, items: Iterator[T]) -> Iterator[T]:
             except StopIteration:
                 return
         yield item
-
-
-def fetch(location: str, span: Span | None = None, *, limit: int) -> bytes:
-    """The bytes of a file, or of a part of it. Connections are kept: fsspec has one file system for a thread.
-
-    Raises:
-        InvalidArgument: it is empty, has more than `limit` bytes, or ends within the part.
-        Exception: whatever its file system raises.
-    """
-    if span is not None and span[1] > limit:
-        raise _too_large(limit)
-    fs, path = url_to_fs(location)
-    data = _read_span(fs, path, span) if span is not None else _read_start(fs, path, limit + 1)
-    if not data:
-        raise InvalidArgument("the file is empty", reason="EMPTY_IMAGE")
-    if len(data) > limit:
-        raise _too_large(limit)
-    return data
-
-
-def _read_span(fs: Any, path: str, span: Span) -> bytes:
-    start, length = span
-    if is_local(fs):
-        with open(path, "rb") as file:
-            file.seek(start)
-            data = file.read(length)
-    else:
-        data = bytes(fs.cat_file(path, start=start, end=start + length)) if length else b""
-    if len(data) != length:
-        raise InvalidArgument(f"the archive gave {len(data):,} of {length:,} bytes: it is cut off, or has changed")
-    return data
-
-
-def _read_start(fs: Any, path: str, size: int) -> bytes:
-    if is_local(fs):
-        with open(path, "rb") as file:
-            return file.read(size)
-    if is_http(fs):
-        return _read_response(fs, path, size)
-    try:
-        return bytes(fs.cat_file(path, start=0, end=size))
-    except Exception:
-        if fs.size(path) == 0:  # of an empty object, S3 gives no range at all
-            return b""
-        raise
-
-
-def _read_response(fs: Any, path: str, size: int) -> bytes:
-    """Reads a response as it comes: one request, and no more than `size` bytes, whatever the server sends."""
-    data = bytearray()
-    # fsspec asks for the size first where it is not told one; of a stream, it makes no use.
-    with fs.open(path, "rb", block_size=0, size=size) as file:
-        while len(data) < size and (chunk := file.read(size - len(data))):
-            data += chunk
-    return bytes(data)
-
-
-def _too_large(limit: int) -> InvalidArgument:
-    return InvalidArgument(f"the file has more than {limit >> 20} MiB", reason="IMAGE_TOO_LARGE")

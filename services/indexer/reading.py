@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.indexer.places import Span, fetch
+from services.indexer.fetching import Span, fetch
 from services.indexer.rows import Refusal, Row
 from services.pictures import Pixels, Preparation, open_picture, prepare, thumbnail
 from sightline.errors import InvalidArgument

@@ -11,6 +11,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -20,6 +21,8 @@ def s3_server() -> Iterator[None]:
     """A server, and the environment that leads s3fs to it."""
     served: Any = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     served.start()
+    # fsspec keeps file systems, and with them the address of a server before this one.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     host, port = served.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
@@ -27,11 +30,12 @@ def s3_server() -> Iterator[None]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "b")
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         yield
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     served.stop()
 
 
 class WebServer(ThreadingHTTPServer):
-    """Serves a folder; notes what was asked of it, as (method, path, range).
+    """Serves a folder; notes what was asked of it, as (method, path, range), and from where.
 
     Args:
         ranges: whether parts of files can be had.
@@ -43,6 +47,7 @@ class WebServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
         self.ranges = ranges
         self.asked: list[tuple[str, str, str]] = []
+        self.callers: set[object] = set()
 
     @property
     def url(self) -> str:
@@ -54,7 +59,7 @@ class WebServer(ThreadingHTTPServer):
 def web_server(folder: Path, *, ranges: bool = True) -> Iterator[WebServer]:
     """A web server while the block runs."""
     server = WebServer(folder, ranges=ranges)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server
     server.shutdown()
@@ -100,4 +105,5 @@ class _Handler(SimpleHTTPRequestHandler):
         return
 
     def _note(self) -> None:
+        self.server.callers.add(self.client_address)
         self.server.asked.append((self.command, self.path, self.headers.get("Range", "")))

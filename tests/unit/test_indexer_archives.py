@@ -256,11 +256,11 @@ class TestHostile:
     def test_memory_does_not_grow_with_the_archive(self, tmp_path: Path) -> None:
         """An archive of any number of files is read in bounded memory, its pictures not at all."""
         with tarfile.open(tmp_path / "a.tar", "w") as archive:
-            for number in range(3000):
+            for number in range(1500):
                 info = tarfile.TarInfo(f"{number:06d}.jpg")
                 info.size = 2000
                 archive.addfile(info, io.BytesIO(bytes(2000)))
         tracemalloc.start()
-        assert sum(1 for _ in open_source(str(tmp_path / "a.tar")).items) == 3000
+        assert sum(1 for _ in open_source(str(tmp_path / "a.tar")).items) == 1500
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
         tracemalloc.stop()

@@ -53,3 +53,31 @@ def test_a_refused_row_leaves_no_trace() -> None:
 def test_attributes_come_by_name() -> None:
     """Whatever order a row has its attributes in, they are stored in the same one."""
     assert list(_schema({"b": 1, "a": 2}).conform({"b": 1, "a": 2})) == ["a", "b"]
+
+
+def test_declared_types_win() -> None:
+    """No row changes a type that is declared; whole numbers fit where numbers are declared, and not the other way."""
+    schema = Schema({"n": "double", "i": "int"})
+    schema.admit({"n": 1, "i": 1})
+    assert dict(schema.types) == {"n": "double", "i": "int"}
+    with pytest.raises(InvalidArgument, match=r"attributes\.i: is double here and int is declared"):
+        schema.admit({"i": 0.5})
+    with pytest.raises(InvalidArgument, match=r"attributes\.n: may be string, .*, not 'float'"):
+        Schema({"n": "float"})
+
+
+def test_parts_are_merged_in_their_order() -> None:
+    """What a later part found is added; where both differ the earlier stands, but for whole numbers, which widen."""
+    schema = _schema({"n": 1, "t": "x"})
+    schema.merge(_schema({"n": 0.5, "t": 3, "b": True}))
+    assert dict(schema.types) == {"n": "double", "t": "string", "b": "bool"}
+    with pytest.raises(InvalidArgument, match=r"attributes\.t: is int here and string in earlier rows"):
+        schema.conform({"n": 1, "t": 3})
+
+
+def test_a_schema_is_made_again_from_its_types() -> None:
+    """Types that were kept make a schema that goes on where the first one stood."""
+    schema = Schema.of(_schema({"n": 1}).types)
+    schema.admit({"n": 0.5})
+    assert dict(schema.types) == {"n": "double"}
+    assert dict(Schema.of(schema.types).types) == {"n": "double"}

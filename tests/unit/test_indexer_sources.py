@@ -72,7 +72,7 @@ class TestFolder:
             open_source(str(tmp_path / "nowhere"))
 
     def test_other_files_and_unknown_schemes_are_no_sources(self, tmp_path: Path) -> None:
-        """A source is a folder or a JSONL file, at an address that can be read."""
+        """A file whose name says no kind of source, and an address that nobody can read, are told so."""
         (tmp_path / "photo.png").write_bytes(b"x")
         with pytest.raises(InvalidArgument, match="neither a folder nor"):
             open_source(str(tmp_path / "photo.png"))

@@ -89,6 +89,11 @@ class TestColumns:
         with pytest.raises(InvalidArgument, match=message):
             open_source(csv(tmp_path, f"{header}\n"))
 
+    def test_other_encodings_are_named(self, tmp_path: Path) -> None:
+        """A table that is no UTF-8 is told so, and not that it lacks columns."""
+        with pytest.raises(InvalidArgument, match="is not UTF-8"):
+            open_source(csv(tmp_path, "url,caption\na,b\n".encode("utf-16")))
+
 
 class TestCsv:
     def test_types_are_inferred(self, tmp_path: Path) -> None:
@@ -234,8 +239,14 @@ class TestParquet:
         assert dict(rows(open_source(file))[0].attributes) == {}
         with pytest.raises(InvalidArgument, match="no column 'nested' that it could be"):
             open_source(file, SourceOptions(attributes=("nested",)))
-        with pytest.raises(InvalidArgument, match="no column 'image' that it could be; there are url"):
+        with pytest.raises(InvalidArgument, match=r"no column 'image' .* there are url, but not nested \(struct"):
             open_source(file, SourceOptions(uri="image"))
+
+    def test_columns_without_names_are_left_out(self, tmp_path: Path) -> None:
+        """What pandas keeps its index in, and what has no name, is no attribute."""
+        source = open_source(parquet(tmp_path, {"url": ["a"], "": [1], "__index_level_0__": [2]}))
+        assert [dict(row.attributes) for row in rows(source)] == [{}]
+        assert source.left_out == {"": "without a name", "__index_level_0__": "an index of pandas"}
 
     def test_each_group_of_rows_is_a_part(self, tmp_path: Path) -> None:
         """Groups of rows are read one without the other, and every row knows its number in the file."""
@@ -292,12 +303,12 @@ class TestParquet:
 
     def test_memory_does_not_grow_with_the_table(self, tmp_path: Path) -> None:
         """A table is read a piece at a time, and columns that nobody wants are not read at all."""
-        heavy = ["x" * 10_000] * 5000
-        file = parquet(tmp_path, {"url": [f"{i}" for i in range(5000)], "heavy": heavy}, use_dictionary=False)
+        heavy = ["x" * 30_000] * 1000
+        file = parquet(tmp_path, {"url": [f"{i}" for i in range(1000)], "heavy": heavy}, use_dictionary=False)
         source = open_source(file, SourceOptions(attributes=()))
         before = pa.total_allocated_bytes()
         tracemalloc.start()
-        assert sum(1 for _ in source.items) == 5000
+        assert sum(1 for _ in source.items) == 1000
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 8_000_000

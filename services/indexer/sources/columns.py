@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from services.indexer.rows import AttributeValue
 from services.indexer.sources.checks import ATTRIBUTES_LIMIT, check_name, short
@@ -62,6 +63,7 @@ def choose(
     *,
     ids: tuple[str, ...] = ID,
     ignored: Iterable[str] = (),
+    left_out: Mapping[str, str] = MappingProxyType({}),
     is_open: bool = False,
     needs_uri: bool = True,
 ) -> Columns:
@@ -71,18 +73,20 @@ def choose(
         names: the columns that can be attributes, with their types where these are known, else with nothing.
         ids: how a column of ids may be called.
         ignored: names that never become attributes by themselves.
+        left_out: columns that can be nothing, and why, for those who ask for one.
         is_open: whether rows may have others than `names`, so that one which is asked for need not be among them.
 
     Raises:
         InvalidArgument: a column that is asked for or needed is not there, or has no sound name.
     """
     known = list(names)
+    there_are = f"there are {_told(known)}" + (f", but not {_told(left_out.items())}" if left_out else "")
     texts = [name for name in known if names[name] in _TEXTS]
     wanted = (("--uri-column", options.uri), ("--id-column", options.id), ("--caption-column", options.caption))
     asked = [*wanted, *(("--attribute", name) for name in options.attributes or ())]
     for option, name in asked:
         if name and name not in known and not is_open:
-            message = f"there is no column {short(name)!r} that it could be; there are {_told(known)}"
+            message = f"there is no column {short(name)!r} that it could be; {there_are}"
             raise InvalidArgument(message, field=option)
     columns = Columns(
         uri=options.uri or _first(texts, URI),
@@ -93,7 +97,7 @@ def choose(
         types=dict(options.types),
     )
     if not columns.uri and needs_uri and not is_open:
-        message = f"say which column has the pictures' addresses; there are {_told(known)}"
+        message = f"say which column has the pictures' addresses; {there_are}"
         raise InvalidArgument(message, field="--uri-column")
     if not is_open:
         _check_attributes(columns.of(dict.fromkeys(known, "")))
@@ -115,6 +119,8 @@ def _check_attributes(names: list[str]) -> None:
         check_name(name)
 
 
-def _told(names: list[str]) -> str:
-    shown = ", ".join(short(name) for name in names[:20])
-    return (shown + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")) or "none"
+def _told(names: Collection[str | tuple[str, str]]) -> str:
+    """Names, or names with what is wrong with them, in a sentence."""
+    told = [short(name) if isinstance(name, str) else f"{short(name[0])} ({short(name[1])})" for name in names]
+    shown = ", ".join(told[:20])
+    return (shown + (f" and {len(told) - 20:,} more" if len(told) > 20 else "")) or "none"

@@ -166,6 +166,8 @@ def _header(table: Place) -> list[str]:
 
 def _checked(header: list[str], table: Place) -> list[str]:
     names = [name.strip() for name in header]
+    if any("\udc80" <= mark <= "\udcff" for name in names for mark in name):
+        raise InvalidArgument(f"{table.url} is not UTF-8", field="source")
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise InvalidArgument(f"{table.url} has two columns {short(twice[0])!r}", field="source")

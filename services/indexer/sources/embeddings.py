@@ -110,7 +110,7 @@ def _open(kind: str, pairs: Sequence[Pair], options: SourceOptions, *, ids: tupl
         if beside is not None and (rows := sum(footer.groups)) != matrix.rows:
             raise InvalidArgument(f"{place.url} has {matrix.rows:,} rows, {beside.url} {rows:,}", field="source")
     types, left_out = merged(footers)
-    columns = with_types(choose(types, options, ids=ids, needs_uri=False), types)
+    columns = with_types(choose(types, options, ids=ids, left_out=left_out, needs_uri=False), types)
     firsts = accumulate((matrix.rows for matrix in matrices), initial=0)
     parts = [
         Embeddings(name, matrix.rows, matrix, beside, columns, first)

@@ -82,6 +82,8 @@ def kind_of(place: Place) -> str:
 
 
 def _is_file(place: Place) -> bool:
+    if is_http(place.fs) and "." not in place.name:  # web servers answer for a folder as they do for a file
+        return False
     with readable(place.url):
         return bool(place.fs.isfile(place.path))
 

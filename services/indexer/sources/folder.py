@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-from services.indexer.places import Place, readable
+from services.indexer.places import Place, is_http, readable
 from services.indexer.rows import Refusal, Row
 from services.indexer.sources.source import FOLDER, Source
 
@@ -26,7 +27,8 @@ class Slice:
         """A row for each file; its id is its path from the folder."""
         for path in self.paths:
             uri = self.root.at(path).url
-            yield Row(id=posixpath.relpath(path, self.root.path), uri=uri, location=uri)
+            name = posixpath.relpath(path, self.root.path)
+            yield Row(id=unquote(name) if is_http(self.root.fs) else name, uri=uri, location=uri)
 
 
 def open_folder(root: Place) -> Source:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, NoReturn
 
@@ -46,7 +46,8 @@ def open_jsonl(tables: Sequence[tuple[str, Place]], options: SourceOptions) -> S
     """JSONL files, each a part; which keys there are is found out from the first lines."""
     first = islice(chain.from_iterable(_objects(table) for _, table in tables), LOOKED_AT)
     names = {name: "" for found in first if not isinstance(found, Refusal) for name in found[1]}
-    columns = choose(names | {"uri": ""}, options, is_open=True)
+    columns = choose(names, options, is_open=True)
+    columns = replace(columns, uri=columns.uri or "uri")
     parts = [Lines(name, _total(table), table, columns) for name, table in tables]
     return Source(JSONL, parts, columns.named, columns.types)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from services.indexer.places import Place, read_through
 from services.indexer.rows import Refusal
@@ -33,7 +34,9 @@ def count_lines(table: Place) -> int:
 
 def _lines(table: Place) -> Iterator[tuple[int, bytes] | Refusal]:
     number = 0
-    with table.open() as file:
+    with table.open() as opened:
+        # What fsspec opens knows no limit of a line.
+        file = opened if table.is_local else io.BufferedReader(cast(io.RawIOBase, opened))
         try:
             for number, line in _bounded(file):
                 yield number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line

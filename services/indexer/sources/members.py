@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from sightline.errors import InvalidArgument
-
 # A header with a long name, or with attributes of its own, is held in memory.
 _HEADER_LIMIT = 1 << 20
 _BLOCK = 512
@@ -32,16 +30,9 @@ class Member:
 
 
 def members(file: BinaryIO) -> Iterator[Member | str]:
-    """The members of an archive, folders aside; where it ends before its end, a last text says how.
-
-    Raises:
-        InvalidArgument: the file cannot be read from anywhere in it.
-    """
-    try:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-    except (ValueError, OSError) as exc:
-        raise InvalidArgument("its server does not serve ranges of a file; copy the archive first") from exc
+    """The members of an archive, folders aside; where it ends before its end, a last text says how."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
     try:
         for info in _infos(file, size):
             if not info.isdir():

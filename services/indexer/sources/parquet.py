@@ -25,6 +25,7 @@ BATCH_ROWS = 256
 # Columns are read through a buffer of this many bytes, not as a whole.
 _BUFFER = 1 << 20
 _FOOTERS_AT_ONCE = 16
+_NO_NAMES = {"": "without a name", "__index_level_0__": "an index of pandas"}
 
 Record = dict[str, Any]
 
@@ -73,7 +74,7 @@ def open_parquet(tables: Sequence[tuple[str, Place]], options: SourceOptions) ->
     """
     footers = read_footers([table for _, table in tables])
     types, left_out = merged(footers)
-    columns = choose(types, options)
+    columns = choose(types, options, left_out=left_out)
     columns = with_types(columns, types)
     parts = [
         Group(f"{name}#{number:04d}", total, table, number, first, columns)
@@ -159,10 +160,10 @@ def _footer(table: Place) -> Footer:
     names = schema.names
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise InvalidArgument(f"{table.url} has two columns {short(twice[0])!r}", field="source")
-    types = {column.name: type_of(column.type) for column in schema}
+    types = {column.name: "" if column.name in _NO_NAMES else type_of(column.type) for column in schema}
     return Footer(
         types={name: kind for name, kind in types.items() if kind},
-        left_out={column.name: str(column.type) for column in schema if not types[column.name]},
+        left_out={one.name: _NO_NAMES.get(one.name, str(one.type)) for one in schema if not types[one.name]},
         groups=groups,
     )
 

@@ -94,6 +94,8 @@ def open_tars(tables: Sequence[tuple[str, Place]], options: SourceOptions) -> So
 
 def _samples(table: Place) -> Iterator[Sample | Refusal]:
     with readable(table.url):
+        if not table.serves_ranges():
+            raise InvalidArgument(f"the server of {table.url} does not serve ranges; copy it first", field="source")
         opened = table.open()
     with opened as file:
         found = read_through(table.url, members(file))

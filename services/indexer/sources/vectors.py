@@ -1,4 +1,4 @@
-"""Matrices of vectors in `.npy` files: read by their bytes, a megabyte at a time, and never unpickled."""
+"""Matrices of vectors in `.npy` files: read by their bytes, a piece at a time, and never unpickled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from services.indexer.places import Place, readable
 from sightline.errors import InvalidArgument
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 MAX_DIMENSION = 65_536
 _HEADER_BYTES = 4096
 
@@ -45,19 +45,23 @@ class Matrix:
                 data = opened.read(count * stride)
                 if len(data) != count * stride:
                     raise EOFError(f"it ends within row {first + len(data) // stride:,}")
-                yield from map(unit, np.frombuffer(data, self.dtype).reshape(count, self.dimension))
+                yield from units(np.frombuffer(data, self.dtype).reshape(count, self.dimension))
 
 
-def unit(vector: NDArray[np.floating]) -> Vector | str:
-    """A vector as float32 of length 1, or why it has no direction."""
-    wide = vector.astype(np.float64)
-    if not np.isfinite(wide).all():
-        return "the vector holds NaN or an infinity"
-    largest = np.abs(wide).max()
-    if largest == 0:
-        return "the vector is zero"
-    wide /= largest  # or squares may be too large or too small
-    return np.asarray(wide / np.sqrt(wide @ wide), dtype=np.float32)
+def units(vectors: NDArray[np.floating]) -> Iterator[Vector | str]:
+    """Each row of [n, dimension] as float32 [dimension] of length 1, or why it has no direction."""
+    wide = vectors.astype(np.float64)
+    finite = np.asarray(np.isfinite(wide).all(axis=1))
+    largest = np.abs(wide).max(axis=1)
+    sound = finite & (largest > 0)
+    # By their largest number first, or squares may be too large or too small.
+    wide = wide[sound] / largest[sound, np.newaxis]
+    found = iter((wide / np.sqrt(np.square(wide).sum(axis=1, keepdims=True))).astype(np.float32))
+    for is_sound, is_finite in zip(sound, finite, strict=True):
+        if is_sound:
+            yield next(found).copy()  # no row keeps its block in memory
+        else:
+            yield "the vector is zero" if is_finite else "the vector holds NaN or an infinity"
 
 
 def read_matrix(file: Place) -> Matrix:
