@@ -1,4 +1,4 @@
-"""Sources of every kind: a build killed ten times ends in the same bytes, what is broken is told, memory is bounded."""
+"""Sources of every kind: killed ten times, the same bytes; what is broken is told with its reason; bounded memory."""
 
 from __future__ import annotations
 

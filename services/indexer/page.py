@@ -69,7 +69,7 @@ def _left_out(found: Sequence[LeftOut], count: int) -> Iterator[str]:
         groups.setdefault(_PARTICULARS.sub("…", one.refusal.reason), []).append(one)
     for kind, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))[:REASONS_SHOWN]:
         yield f"<details open><summary><b>{len(group):,}</b> {_safe(kind)}</summary><ul class=grid>"
-        yield from map(_refused, group[:SHOWN])
+        yield from (_refused(one, kind) for one in group[:SHOWN])
         yield "</ul>"
         if len(group) > SHOWN:
             yield f"<p>… and {len(group) - SHOWN:,} more.</p>"
@@ -80,7 +80,7 @@ def _left_out(found: Sequence[LeftOut], count: int) -> Iterator[str]:
         yield f"<p>Of {count:,} in all, {len(found):,} were looked at for this page; --errors lists every one.</p>"
 
 
-def _refused(one: LeftOut) -> str:
+def _refused(one: LeftOut, kind: str) -> str:
     where = one.refusal.uri + (f", line {one.refusal.line:,}" if one.refusal.line else "")
     small = one.thumbnail or preview(one.refused.location, one.refused.span)
     picture = (
@@ -88,7 +88,8 @@ def _refused(one: LeftOut) -> str:
         if small
         else "<i>no picture</i>"
     )
-    return f"<li>{picture}<code>{_safe(_tail(where))}</code><small>{_safe(one.refusal.reason)}</small></li>"
+    reason = "" if one.refusal.reason == kind else f"<small>{_safe(one.refusal.reason)}</small>"
+    return f"<li>{picture}<code>{_safe(_tail(where))}</code>{reason}</li>"
 
 
 def _twins(outcome: Outcome) -> Iterator[str]:

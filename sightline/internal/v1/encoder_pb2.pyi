@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class EncodeRequest(_message.Message):
-    """Inputs of one batch."""
+    """Inputs of one batch. Where all of them are pixels they are computed by themselves, so that the same request gives the
+    same bits whatever else the encoder does.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
