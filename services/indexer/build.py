@@ -134,7 +134,7 @@ def _write(plan: Plan, taken: _Taken, world: World) -> Manifest:
     having: Counter[str] = Counter()
     for number in range(plan.shards):
         rows = _stored(world.spool.shard(number), schema, world, having)
-        draft.seal(number, write_shard(draft.folder(number), rows, trained))
+        draft.seal(number, write_shard(draft.folder(number), rows, trained, schema.types))
     return draft.publish(
         Model(model.name, model.digest, model.dimension, model.scope),
         index=plan.index,
@@ -153,4 +153,4 @@ def _stored(images: Iterator[Encoded], schema: Schema, world: World, having: Cou
         attributes = schema.conform(image.row.attributes)
         having.update(attributes.keys())
         world.progress.advance(1)
-        yield StoredRow(image.row.id, image.vector, world.document(image, attributes), image.thumbnail)
+        yield StoredRow(image.row.id, image.vector, world.document(image, attributes), image.thumbnail, attributes)

@@ -33,6 +33,11 @@ class Schema:
             fresh[name] = "double" if known != found else found
         self._types.update(fresh)
 
+    @property
+    def types(self) -> Mapping[str, str]:
+        """All of them by name."""
+        return dict(self._types)
+
     def type_of(self, name: str) -> str:
         """One of string, int, double, bool, strings."""
         return self._types[name]
