@@ -22,15 +22,18 @@ VARIATIONS = 6
 """How often each picture is varied and encoded."""
 
 TEXTS = 2_000
+DIMENSION = 512
 FOLDER = CHECKOUT / ".cache" / "variations"
 
 Vectors = NDArray[np.float32]
 
 
 def texts_and_images(count: int, *, folder: Path = FOLDER, variations: int = VARIATIONS) -> tuple[Vectors, Vectors]:
-    """Returns unit vectors of texts, float32 [<= 2000, d], and of `count` images, float32 [count, d]."""
+    """Returns unit vectors of texts, float32 [2000, 512], and of `count` images, float32 [count, 512]."""
     texts, encoded = _encoded(folder, variations)
-    return texts, grown(encoded, count)
+    drawn = np.random.default_rng(13).standard_normal((DIMENSION, texts.shape[1]))
+    rotation = np.linalg.qr(drawn)[0].T.astype(np.float32)
+    return _unit(texts @ rotation), _unit(grown(encoded, count) @ rotation)
 
 
 def grown(encoded: Vectors, count: int) -> Vectors:

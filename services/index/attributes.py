@@ -150,7 +150,7 @@ def _one_of(column: Any, values: Sequence[AttributeValue]) -> Mask:
     if len(known) == 1:
         return _as_mask(pc.equal(column, pa.scalar(known[0], column.type)))
     if pa.types.is_floating(column.type) and 0.0 in known:
-        known.append(-0.0)  # equal to the other zero, but in no set that has only that
+        known += [0.0, -0.0]  # equal, but neither is in a set that has only the other
     # Nulls are in no set that has none.
     return _as_mask(pc.is_in(column, value_set=pa.array(known, column.type)))
 

@@ -6,6 +6,7 @@ it may hold nothing that meets the filter. So with a filter only lists that hold
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,14 +69,17 @@ class Coarse:
     def propose_among(self, query: Vectors, k: int, matching: Matching) -> NDArray[np.int64]:
         """Returns up to `k` of the matching rows, int64 [<= k], that may be nearest to the query, float32 [d]."""
         selector = faiss.IDSelectorBitmap(matching.bits)
-        if matching.lists is not None:
-            return self._probe(self._transform(query[None, :]), k, matching.lists, selector)
+        if self._list_of is not None:
+            return self._probe(self._transform(query[None, :]), k, matching, selector)
         beam = max(64, k) * self._index.ntotal // matching.count
         _, rows = self._index.search(query[None, :], k, params=_parameters(self._index, beam, selector))
         return np.asarray(rows[0][rows[0] >= 0])
 
-    def _probe(self, query: Vectors, k: int, held: NDArray[np.int32], selector: Any) -> NDArray[np.int64]:
-        total, probes = self._inner.nlist, _probes(self._inner.nlist)
+    def _probe(self, query: Vectors, k: int, matching: Matching, selector: Any) -> NDArray[np.int64]:
+        held = matching.lists
+        assert held is not None
+        total = self._inner.nlist
+        probes = min(total, round(_wider(matching) * _probes(total)))
         for ranked in sorted({min(8 * probes, total), total}):
             scores, lists = (row[0] for row in self._inner.quantizer.search(query, ranked))
             # A graph over the centroids finds fewer than it is asked for: the others are -1.
@@ -87,8 +91,12 @@ class Coarse:
         if not len(chosen):
             return np.empty(0, np.int64)
         parameters = _ivf_parameters(self._inner, len(chosen), selector)
-        _, rows = self._inner.search_preassigned(query, k, lists[None, chosen], scores[None, chosen], params=parameters)
-        return np.asarray(rows[0][rows[0] >= 0])
+        # FAISS's Python half would take no parameters here.
+        found, rows = np.empty(k, np.float32), np.empty(k, np.int64)
+        arrays = (np.ascontiguousarray(query), lists[chosen], scores[chosen], found, rows)
+        asked, *others = map(faiss.swig_ptr, arrays)
+        self._inner.search_preassigned_c(1, asked, k, *others, False, parameters)
+        return rows[rows >= 0]
 
 
 def _unwrap(index: Any) -> tuple[Callable[[Vectors], Vectors], Any]:
@@ -96,12 +104,23 @@ def _unwrap(index: Any) -> tuple[Callable[[Vectors], Vectors], Any]:
     index = faiss.downcast_index(index)
     if isinstance(index, faiss.IndexPreTransform):
         transform, inner = _unwrap(index.index)
-        return (lambda query: transform(index.apply_py(query))), inner
+        return (lambda query: transform(_through(index.chain, query))), inner
     if isinstance(index, faiss.IndexRefine):
         return _unwrap(index.base_index)
     if isinstance(index, (faiss.IndexIDMap, faiss.IndexIDMap2)):
         return _unwrap(index.index)  # its numbers are those of the rows
     return (lambda query: query), index
+
+
+def _wider(matching: Matching) -> float:
+    """How many times as many lists are probed as without a filter: the rarer the matches, the farther are the best."""
+    return 3.0 + math.log10(matching.total / matching.count)
+
+
+def _through(chain: Any, query: Vectors) -> Vectors:
+    for place in range(chain.size()):
+        query = faiss.downcast_VectorTransform(chain.at(place)).apply(query)
+    return query
 
 
 def _list_of(index: Any, rows: int) -> NDArray[np.int32]:

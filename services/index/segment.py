@@ -22,7 +22,7 @@ from services.store import ATTRIBUTES_FILE, Shard
 from sightline.errors import FailedPrecondition
 from sightline.filters import Filter
 
-FEW = 1 << 20
+FEW = 1 << 21
 """Matching rows times dimension up to which comparing all of them costs no more than asking an index of codes; see
 docs/decisions/0012-filters.md."""
 

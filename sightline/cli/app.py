@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console, RenderableType
 
 from sightline.cli import tables
-from sightline.cli.asking import REFUSED, ask, build_query, thumbnails_of
+from sightline.cli.asking import REFUSED, ask, build_query, filter_of, thumbnails_of
 from sightline.cli.grid import draw_grid
 from sightline.cli.terminal import can_draw, draw_pictures
 from sightline.results import Collection, SearchResult, StoredImage
@@ -61,6 +61,12 @@ def search(
     minus: Annotated[list[str] | None, typer.Option(help="Words to steer away from. Repeatable.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="How many hits.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out hits that score less, -1 to 1.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only images that meet this, such as 'price<50' or 'tags=v-neck'. Repeatable: all must hold."
+        ),
+    ] = None,
     collection: CollectionOption = "",
     as_json: JsonOption = False,
     save: Annotated[
@@ -73,13 +79,18 @@ def search(
     timeout: TimeoutOption = 10.0,
     address: AddressOption = DEFAULT_ADDRESS,
 ) -> None:
-    """Finds the images nearest to words, pictures, or a mixture of them."""
+    """Finds the images nearest to words, pictures, or a mixture of them.
+
+    --where takes NAME = | != | < | <= | > | >= VALUE, NAME [not] in VALUE,VALUE,…, or NAME [not] exists. `sightline
+    status --json` lists a collection's attributes. An image that lacks one meets only !=, "not in" and "not exists".
+    """
     query = build_query(words, image or (), id or (), minus or ())
     console = Console()
     drawn = pictures and not as_json and can_draw()
 
     async def question(client: SearchClient) -> tuple[SearchResult, list[bytes]]:
-        result = await client.search(query, collection=collection, top_k=top_k, min_score=min_score)
+        condition = await filter_of(client, where or (), collection)
+        result = await client.search(query, collection=collection, top_k=top_k, min_score=min_score, filter=condition)
         return result, await thumbnails_of(client, result, collection) if result.hits and (drawn or save) else []
 
     result, thumbnails = ask(address, timeout, question)

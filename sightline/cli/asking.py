@@ -9,14 +9,19 @@ from typing import Any, TypeVar
 
 import typer
 
+from sightline.cli.where import parse_where
 from sightline.client import Client
 from sightline.errors import SightlineError, Unavailable
+from sightline.filters import Filter
 from sightline.queries import ImageId, Query, Weighted, image, text
 from sightline.results import SearchResult, StoredImage
 from sightline.surface import SearchClient
 
 REFUSED = 1
-"""Exit code: the service refused or could not be reached. That of a command that makes no sense is 2."""
+"""Exit code: the service refused or could not be reached."""
+
+SENSELESS = 2
+"""Exit code: the command makes no sense."""
 
 _THUMBNAILS = 64  # that one call may ask for
 
@@ -40,7 +45,7 @@ def ask(address: str, timeout: float, question: Callable[[SearchClient], Corouti
         typer.echo(f"{error} ({error.reason})", err=True)
         if isinstance(error, Unavailable):
             typer.echo("Is a gateway running there? --address or SIGHTLINE_ADDRESS chooses another.", err=True)
-        raise typer.Exit(REFUSED) from None
+        raise typer.Exit(SENSELESS if error.field == "--where" else REFUSED) from None
 
 
 def build_query(words: str | None, files: Sequence[Path], ids: Sequence[str], minus: Sequence[str]) -> Query:
@@ -62,6 +67,15 @@ def build_query(words: str | None, files: Sequence[Path], ids: Sequence[str], mi
     if len(wanted) == 1 and not minus:
         return wanted[0]
     return Weighted([*((1.0, one) for one in wanted), *((-1.0, text(one)) for one in minus)])
+
+
+async def filter_of(client: SearchClient, conditions: Sequence[str], collection: str) -> Filter | None:
+    """Returns the filter that the conditions make together, of the types that the collection's attributes have.
+
+    Raises:
+        InvalidArgument: one of them makes no sense, or not with this collection.
+    """
+    return parse_where(conditions, (await client.collection(collection)).attributes) if conditions else None
 
 
 async def thumbnails_of(client: SearchClient, result: SearchResult, collection: str) -> list[bytes]:
