@@ -114,7 +114,7 @@ def _unwrap(index: Any) -> tuple[Callable[[Vectors], Vectors], Any]:
 
 def _wider(matching: Matching) -> float:
     """How many times as many lists are probed as without a filter: the rarer the matches, the farther are the best."""
-    return 3.0 + math.log10(matching.total / matching.count)
+    return 4.0 + math.log10(matching.total / matching.count)
 
 
 def _through(chain: Any, query: Vectors) -> Vectors:

@@ -120,7 +120,8 @@ class Segment:
     def _proposed(
         self, query: NDArray[np.float32], width: int, matching: Matching, coarse: Coarse
     ) -> tuple[NDArray[np.int64], float]:
-        rows = coarse.propose_among(query, width, matching)
+        # Twice as many as without a filter cost little, and codes tell what lies farther apart less well.
+        rows = coarse.propose_among(query, 2 * width, matching)
         if len(rows) < width:
             # It looked where too few of them are: nobody is to get fewer hits than there are.
             scores, among = engine.nearest_among(self.vectors, query[None], matching.rows, width)
