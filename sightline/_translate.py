@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from sightline import filters
+from sightline._filter_messages import from_value, to_filter
 from sightline.errors import InvalidArgument, SightlineError, error_for
-from sightline.filters import AttributeValue, Filter
 from sightline.queries import ImageId, Part, Picture, SearchRequest, Text, Vector, Weighted, as_query
 from sightline.results import (
     AttributeField,
@@ -119,50 +118,6 @@ def to_input(part: Text | Picture) -> embed_pb2.EmbedInput:
         raise InvalidArgument("must be text that UTF-8 can write", reason="NOT_UTF8", field="inputs") from exc
 
 
-def to_filter(condition: Filter) -> common_pb2.Filter:
-    """Returns the message of a condition."""
-    match condition:
-        case filters.All(parts):
-            return common_pb2.Filter(all=_to_filters(parts))
-        case filters.Any(parts):
-            return common_pb2.Filter(any=_to_filters(parts))
-        case filters.Not(parts):
-            return common_pb2.Filter(none=_to_filters(parts))
-        case filters.Equals(name, value):
-            test = common_pb2.Condition(attribute=name, equals=to_value(value))
-        case filters.OneOf(name, values):
-            listed = common_pb2.ValueList(values=[to_value(value) for value in values])
-            test = common_pb2.Condition(attribute=name)
-            getattr(test, "in").CopyFrom(listed)  # a keyword of Python
-        case filters.InRange(name, low, high):
-            ends = (None if end is None else to_value(end) for end in (low, high))
-            test = common_pb2.Condition(
-                attribute=name, range=common_pb2.Range(at_least=next(ends), less_than=next(ends))
-            )
-        case filters.Exists(name, present):
-            test = common_pb2.Condition(attribute=name, exists=present)
-        case _:
-            raise TypeError(f"a filter is made with sightline.attribute, got {type(condition).__name__}")
-    return common_pb2.Filter(condition=test)
-
-
-def _to_filters(parts: Sequence[Filter]) -> common_pb2.FilterList:
-    return common_pb2.FilterList(filters=[to_filter(part) for part in parts])
-
-
-def to_value(value: AttributeValue) -> common_pb2.Value:
-    """Returns the message of an attribute's value."""
-    if isinstance(value, bool):  # before int, of which it is one
-        return common_pb2.Value(bool_value=value)
-    if isinstance(value, str):
-        return common_pb2.Value(string_value=value)
-    if isinstance(value, int):
-        return common_pb2.Value(int_value=value)
-    if isinstance(value, float):
-        return common_pb2.Value(double_value=value)
-    return common_pb2.Value(strings_value=common_pb2.StringList(values=value))
-
-
 # What is answered.
 
 
@@ -172,7 +127,7 @@ def from_response(message: search_pb2.SearchResponse) -> SearchResult:
     times = message.times
     return SearchResult(
         hits=tuple(Hit(hit.id, hit.score, from_image(hit.image, hit.id)) for hit in message.hits),
-        coverage=Coverage(seen.shards_asked, seen.shards_answered, seen.images_searched),
+        coverage=Coverage(seen.shards_asked, seen.shards_answered, seen.images_searched, seen.images_matched),
         degraded=tuple(Degradation(one.reason, one.message) for one in message.degraded),
         model=from_model(message.model),
         generation=message.generation,
@@ -199,21 +154,6 @@ def from_image(message: common_pb2.Image, known_id: str = "") -> Image:
         width=message.width,
         height=message.height,
     )
-
-
-def from_value(message: common_pb2.Value) -> AttributeValue:
-    """Returns the value that the message holds; an empty text where it holds none."""
-    match message.WhichOneof("kind"):
-        case "int_value":
-            return message.int_value
-        case "double_value":
-            return message.double_value
-        case "bool_value":
-            return message.bool_value
-        case "strings_value":
-            return tuple(message.strings_value.values)
-        case _:
-            return message.string_value
 
 
 def from_model(message: common_pb2.Model) -> Model:

@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sightline._bags import DIMENSION, bag_of_words, checked_vector, checked_words, unit
+from sightline._filtering import check_filter, check_types, meets
 from sightline._split import MAX_IDS, MAX_ITEMS, MAX_THUMBNAILS
-from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable, Unimplemented
+from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable
 from sightline.queries import ImageId, Part, Picture, Query, SearchRequest, Text, Vector, Weighted, as_query
 from sightline.results import (
     AttributeField,
@@ -61,7 +62,7 @@ class _Failure:
 class FakeClient(SearchClient):
     """Answers from a handful of images, by the words that query and caption share.
 
-    A picture as a query finds the image whose thumbnail it is. Filters are refused as the real service refuses them.
+    A picture as a query finds the image whose thumbnail it is. Filters choose among images as the service does.
 
     Args:
         images: what can be found.
@@ -187,13 +188,12 @@ class FakeClient(SearchClient):
         self._check_place(request.collection, request.generation)
         if not 1 <= request.top_k <= 1000:
             raise InvalidArgument(f"must be 1 to 1000, got {request.top_k}", reason="TOP_K_OUT_OF_RANGE", field="top_k")
-        if request.filter is not None:
-            raise Unimplemented("filters come with a later version", reason="FILTER_UNIMPLEMENTED", field="filter")
+        among = self._matching(request)
         if self._lost_shards and request.refuse_partial:
             raise Unavailable(f"{self._lost_shards} shards did not answer", reason="SHARDS_MISSING")
         return SearchResult(
-            hits=tuple(self._hits(unit(self._sum(query), "query"), request)),
-            coverage=Coverage(self._shards, self._shards - self._lost_shards, len(self.images)),
+            hits=tuple(self._hits(unit(self._sum(query), "query"), request, among)),
+            coverage=Coverage(self._shards, self._shards - self._lost_shards, len(self.images), len(among)),
             degraded=(Degradation("SHARDS_MISSING", f"{self._lost_shards} shards did not answer"),)
             if self._lost_shards
             else (),
@@ -204,8 +204,16 @@ class FakeClient(SearchClient):
             times=StageTimes(),
         )
 
-    def _hits(self, query: NDArray[np.float32], request: SearchRequest) -> list[Hit]:
-        scored = [(round(float(query @ self._vector_of(one)), 6), one) for one in self.images.values()]
+    def _matching(self, request: SearchRequest) -> list[Image]:
+        images = list(self.images.values())
+        if request.filter is None:
+            return images
+        check_filter(request.filter)
+        check_types(request.filter, {one.name: one.type for one in _schema(images)})
+        return [one for one in images if meets(one.attributes, request.filter)]
+
+    def _hits(self, query: NDArray[np.float32], request: SearchRequest, among: Sequence[Image]) -> list[Hit]:
+        scored = [(round(float(query @ self._vector_of(one)), 6), one) for one in among]
         scored.sort(key=lambda pair: (-pair[0], pair[1].id))
         floor = -math.inf if request.min_score is None else request.min_score
         best = [(score, one) for score, one in scored if score >= floor][: request.top_k]
@@ -284,7 +292,12 @@ def _schema(images: Iterable[Image]) -> tuple[AttributeField, ...]:
     for one in images:
         for name, value in one.attributes.items():
             kinds.setdefault(name, []).append(_TYPES.get(type(value), AttributeType.STRINGS))
-    return tuple(AttributeField(name, kinds[name][0], len(kinds[name])) for name in sorted(kinds))
+    return tuple(AttributeField(name, _settled(kinds[name]), len(kinds[name])) for name in sorted(kinds))
+
+
+def _settled(kinds: Sequence[AttributeType]) -> AttributeType:
+    # As the indexer has it: whole numbers make room for others.
+    return AttributeType.DOUBLE if set(kinds) == {AttributeType.INT, AttributeType.DOUBLE} else kinds[0]
 
 
 def _only(one: Image, fields: Sequence[str] | None) -> Image:

@@ -1,4 +1,8 @@
-"""Conditions on attributes: small frozen values that combine with `&`, `|` and `~`."""
+"""Conditions on attributes: small frozen values that combine with `&`, `|` and `~`.
+
+An attribute that an image lacks meets no condition but `exists(False)`, and so meets `~` of any other. Numbers compare
+by their exact values, whole or not. Texts are ordered by their code points.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,12 @@ AttributeValue: TypeAlias = str | int | float | bool | Sequence[str]
 class Filter:
     """A condition that an image must meet. Made with :func:`attribute`."""
 
+    # A long chain of one operator is one list, however it is bracketed: nesting has a limit.
     def __and__(self, other: Filter) -> Filter:
-        return All((self, other))
+        return All((*_parts(self, All), *_parts(other, All)))
 
     def __or__(self, other: Filter) -> Filter:
-        return Any((self, other))
+        return Any((*_parts(self, Any), *_parts(other, Any)))
 
     def __invert__(self) -> Filter:
         return Not((self,))
@@ -42,6 +47,10 @@ class Not(Filter):
     """None of the filters holds."""
 
     filters: tuple[Filter, ...]
+
+
+def _parts(condition: Filter, kind: type[All] | type[Any]) -> tuple[Filter, ...]:
+    return condition.filters if isinstance(condition, kind) else (condition,)
 
 
 @dataclass(frozen=True)

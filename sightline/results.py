@@ -80,11 +80,16 @@ class Hit:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the collection was searched."""
+    """How much of the collection was searched.
+
+    `images_searched` are all images of the shards that answered, whatever the filter; `images_matched` those of them
+    that meet it, all where there is none.
+    """
 
     shards_asked: int
     shards_answered: int
     images_searched: int
+    images_matched: int = 0
 
     @property
     def complete(self) -> bool:

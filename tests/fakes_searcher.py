@@ -9,12 +9,13 @@ import numpy as np
 
 from services.runtime.wire import error_to_message, vector_from_bytes, vector_to_bytes
 from services.store import shard_of
+from sightline._filter_messages import from_filter
+from sightline._filtering import check_filter, check_types
 from sightline.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
     SightlineError,
-    Unimplemented,
 )
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
 from tests.corpus import Corpus
@@ -85,13 +86,18 @@ class FakeSearcher(searcher_pb2_grpc.SearcherServiceServicer):
             return searcher_pb2.SearchResult(error=error_to_message(error))
 
     def _answer(self, item: searcher_pb2.SearchItem) -> searcher_pb2.SearchResult:
-        if item.HasField("filter"):
-            raise Unimplemented("no filters", reason="FILTER_UNIMPLEMENTED", field="filter")
         if not 1 <= item.k <= 1000:
             raise InvalidArgument("k is 1 to 1000", reason="TOP_K_OUT_OF_RANGE", field="k")
         part = self._part(item.collection, item.generation)
         query = vector_from_bytes(item.vector, part.corpus.vectors.shape[1], field="vector")
-        row_of = {identifier.encode(): row for row, identifier in part.rows.items()}
+        among = part.rows
+        if item.HasField("filter"):
+            condition = from_filter(item.filter)
+            check_filter(condition)
+            check_types(condition, part.corpus.types)
+            met = set(part.corpus.meeting(condition).ids)
+            among = {row: identifier for row, identifier in part.rows.items() if identifier in met}
+        row_of = {identifier.encode(): row for row, identifier in among.items()}
         ranked = zip(*part.corpus.best(query, len(part.corpus.ids)), strict=True)
         hits = [(identifier, score) for identifier, score in ranked if identifier in row_of][: item.k]
         return searcher_pb2.SearchResult(
@@ -101,6 +107,7 @@ class FakeSearcher(searcher_pb2_grpc.SearcherServiceServicer):
             documents=[part.corpus.document(one.decode()) for one, _ in hits] if item.documents else [],
             shards=part.served,
             images=len(part.rows),
+            matched=len(among),
         )
 
     def _part(self, collection: str, generation: int) -> Part:

@@ -16,9 +16,9 @@ from services.runtime.gate import Gate
 from services.runtime.interceptor import Border
 from services.runtime.keys import Keys
 from services.runtime.wire import error_to_message, vector_to_bytes
-from sightline import FakeClient, filters
+from sightline import FakeClient
 from sightline._channel import MAX_MESSAGE
-from sightline._translate import to_value
+from sightline._filter_messages import from_filter, to_value
 from sightline.errors import InvalidArgument, SightlineError, Unimplemented
 from sightline.queries import ImageId, Part, Picture, Query, SearchRequest, Text, Vector, Weighted
 from sightline.results import AttributeType, Collection, Image, SearchResult, StoredImage
@@ -207,7 +207,7 @@ def question(message: search_pb2.SearchRequest) -> SearchRequest:
         top_k=message.top_k if message.HasField("top_k") else 10,
         min_score=message.min_score if message.HasField("min_score") else None,
         fields=list(message.fields.paths),
-        filter=filters.Exists("any", True) if message.HasField("filter") else None,
+        filter=from_filter(message.filter) if message.HasField("filter") else None,
         generation=message.generation,
         refuse_partial=message.refuse_partial,
     )

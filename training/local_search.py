@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -39,6 +41,16 @@ class LocalSearch:
     def by_pictures(self, files: Sequence[bytes]) -> list[list[str]]:
         """Ids of the nearest pictures of each picture file, best first."""
         return self._rank(self._encode_pictures(files))
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of texts, float32 [n, d]."""
+        vectors: NDArray[np.float32] = self._encode_texts([normalise(text) for text in texts]).numpy()
+        return vectors
+
+    def encode_pictures(self, files: Sequence[bytes]) -> NDArray[np.float32]:
+        """The vectors of picture files, float32 [n, d]."""
+        vectors: NDArray[np.float32] = self._encode_pictures(files).numpy()
+        return vectors
 
     @torch.inference_mode()
     def _encode_texts(self, queries: Sequence[str]) -> Tensor:

@@ -23,6 +23,7 @@ class GroupHits:
         documents: serialised sightline.v1.Image, or empty where not asked for.
         shards: how many shards the group searched.
         images: how many images are in them.
+        matched: how many of those meet the filter.
     """
 
     scores: NDArray[np.float32]
@@ -31,6 +32,7 @@ class GroupHits:
     documents: Sequence[bytes]
     shards: int
     images: int
+    matched: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class Answer:
     shards_asked: int
     shards_answered: int
     images_searched: int
+    images_matched: int
     degraded: Sequence[tuple[str, str]]
     model: Model
     generation: int

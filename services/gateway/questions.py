@@ -7,12 +7,15 @@ import unicodedata
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from sightline._filtering import filter_key
+from sightline.filters import Filter
+
 MAX_TOP_K = 1000
 MAX_TEXT_BYTES = 4096
 MAX_IMAGE_BYTES = 10 * 1024 * 1024
 MAX_TERMS = 16
 
-KEY_VERSION = b"1"
+KEY_VERSION = b"2"
 """Part of every key: raised when the form of stored answers changes."""
 
 
@@ -79,6 +82,7 @@ class Question:
     fields: tuple[str, ...] = ()
     generation: int = 0
     refuse_partial: bool = False
+    condition: Filter | None = None
 
 
 def normalise(text: str) -> str:
@@ -93,7 +97,9 @@ def answer_key(question: Question, collection: str, generation: int, digest: str
     """
     hasher = blake2b(digest_size=32)
     score = b"" if question.min_score is None else struct.pack("<d", question.min_score)
-    head = [KEY_VERSION, collection.encode(), struct.pack("<QI", generation, question.k), digest.encode(), score]
+    condition = filter_key(question.condition) if question.condition else b""
+    place = struct.pack("<QI", generation, question.k)
+    head = [KEY_VERSION, collection.encode(), place, digest.encode(), score, condition]
     fields = [field.encode() for field in question.fields]
     terms = [part for one in question.terms for part in (struct.pack("<d", one.weight), one.term.key())]
     for part in (*head, *fields, b"", *terms):

@@ -20,7 +20,10 @@ from services.gateway.questions import (
     normalise,
 )
 from services.store import check_id
-from sightline.errors import InvalidArgument, Unimplemented
+from sightline._filter_messages import from_filter
+from sightline._filtering import check_filter
+from sightline.errors import InvalidArgument
+from sightline.filters import Filter
 from sightline.v1 import search_pb2
 
 DEFAULT_TOP_K = 10
@@ -32,10 +35,7 @@ def question(request: search_pb2.SearchRequest) -> Question:
 
     Raises:
         InvalidArgument: names the field and its limit.
-        Unimplemented: it carries a filter.
     """
-    if request.HasField("filter"):
-        raise Unimplemented("filters are not served by this version", reason="FILTER_UNIMPLEMENTED", field="filter")
     top_k = request.top_k if request.HasField("top_k") else DEFAULT_TOP_K
     if not 1 <= top_k <= MAX_TOP_K:
         raise InvalidArgument(f"must be 1 to {MAX_TOP_K:,}, got {top_k:,}", reason="TOP_K_OUT_OF_RANGE", field="top_k")
@@ -47,6 +47,7 @@ def question(request: search_pb2.SearchRequest) -> Question:
         fields=fields(request.fields.paths),
         generation=request.generation,
         refuse_partial=request.refuse_partial,
+        condition=_condition(request),
     )
 
 
@@ -122,3 +123,12 @@ def _min_score(request: search_pb2.SearchRequest) -> float | None:
         message = f"must be -1 to 1, got {request.min_score}"
         raise InvalidArgument(message, reason="MIN_SCORE_OUT_OF_RANGE", field="min_score")
     return request.min_score
+
+
+def _condition(request: search_pb2.SearchRequest) -> Filter | None:
+    """Returns the filter, right in itself. Whether it is right for the collection is seen where that is known."""
+    if not request.HasField("filter"):
+        return None
+    condition = from_filter(request.filter)
+    check_filter(condition)
+    return condition

@@ -13,8 +13,9 @@ from services.gateway.questions import Question, answer_key
 from services.gateway.single_flight import SingleFlight
 from services.gateway.vectors import Vector, Vectors
 from services.runtime.ranking import merge
-from services.store import Manifest
+from services.store import Manifest, check_filterable
 from sightline.errors import DeadlineExceeded, FailedPrecondition, SightlineError, Unavailable
+from sightline.filters import Filter
 
 NOT_LOADED = "GENERATION_NOT_LOADED"
 
@@ -39,9 +40,16 @@ class Searchers(Protocol):
     """All searcher groups."""
 
     async def search(
-        self, manifest: Manifest, vector: Vector, k: int, *, documents: bool, deadline: float
+        self,
+        manifest: Manifest,
+        vector: Vector,
+        k: int,
+        *,
+        documents: bool,
+        deadline: float,
+        condition: Filter | None = None,
     ) -> Sequence[GroupHits | SightlineError]:
-        """Returns each group's best `k`, or why there are none."""
+        """Returns each group's best `k` of what meets the condition, or why there are none."""
 
     async def documents(self, manifest: Manifest, rows: Sequence[int], *, deadline: float) -> Mapping[int, bytes]:
         """Returns the documents of rows (shard << 32 | row), as far as their groups answer."""
@@ -98,8 +106,10 @@ class Search:
 
         Raises:
             NotFound: no such collection, or no image of an id asked for.
-            InvalidArgument: a vector has the wrong length, or a weighted sum is zero.
-            FailedPrecondition: the pinned generation is not loaded, or no encoder has the collection's model.
+            InvalidArgument: a vector has the wrong length, a weighted sum is zero, or a filter asks for attributes that
+                the collection does not have.
+            FailedPrecondition: the pinned generation is not loaded, no encoder has the collection's model, or the
+                generation was built without what filters need.
             Unavailable: no shard answered, or some did not where a partial answer was refused.
             DeadlineExceeded: the deadline passed.
         """
@@ -110,6 +120,8 @@ class Search:
     async def _answer(self, question: Question, deadline: float) -> Reply:
         began = time.perf_counter()
         manifest = await self._collections.resolve(question.collection, question.generation, deadline)
+        if question.condition:
+            check_filterable(manifest, question.condition)
         key = answer_key(question, manifest.collection, manifest.generation, manifest.model.digest)
         found = await self._cache.get(key)
         looked = time.perf_counter() - began
@@ -139,7 +151,9 @@ class Search:
         clock = [time.perf_counter()]
         vector = await self._vectors.of(question, manifest, deadline)
         clock.append(time.perf_counter())
-        groups = await self._searchers.search(manifest, vector, question.k, documents=inline, deadline=deadline)
+        groups = await self._searchers.search(
+            manifest, vector, question.k, documents=inline, deadline=deadline, condition=question.condition
+        )
         clock.append(time.perf_counter())
         answered = _answered(groups)
         hits = _merged(answered, question)
@@ -211,6 +225,7 @@ def _assemble(answered: Sequence[GroupHits], hits: Sequence[Hit], manifest: Mani
         shards_asked=len(manifest.shards),
         shards_answered=shards,
         images_searched=sum(group.images for group in answered),
+        images_matched=sum(group.matched for group in answered),
         degraded=degraded,
         model=manifest.model,
         generation=manifest.generation,

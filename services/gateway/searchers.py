@@ -18,7 +18,9 @@ from services.runtime.metrics import QueueMetrics
 from services.runtime.pool import Pool
 from services.runtime.wire import error_from_message, vector_from_bytes, vector_to_bytes
 from services.store import Manifest, shard_of
+from sightline._filter_messages import to_filter
 from sightline.errors import FailedPrecondition, NotFound, SightlineError, Unavailable
+from sightline.filters import Filter
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
 
 FETCH_LANES = 16
@@ -117,9 +119,16 @@ class SearcherGroups:
         self._pool = pool
 
     async def search(
-        self, manifest: Manifest, vector: Vector, k: int, *, documents: bool, deadline: float
+        self,
+        manifest: Manifest,
+        vector: Vector,
+        k: int,
+        *,
+        documents: bool,
+        deadline: float,
+        condition: Filter | None = None,
     ) -> Sequence[GroupHits | SightlineError]:
-        """Returns each group's best `k`, or why there are none.
+        """Returns each group's best `k` of what meets the condition, or why there are none.
 
         Raises:
             FailedPrecondition: searchers are up, and none of them has the generation (GENERATION_NOT_LOADED).
@@ -130,6 +139,7 @@ class SearcherGroups:
             k=k,
             vector=vector_to_bytes(vector),
             documents=documents,
+            filter=to_filter(condition) if condition else None,
         )
         groups, limit = self._groups(manifest), _with_margin(deadline)
         # Groups beyond the number of shards hold none of them.
@@ -254,4 +264,5 @@ def _hits(result: searcher_pb2.SearchResult) -> GroupHits | Exception:
         documents=result.documents,
         shards=result.shards,
         images=result.images,
+        matched=result.matched,
     )

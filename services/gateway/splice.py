@@ -26,6 +26,7 @@ def body(answer: Answer, fields: Sequence[str]) -> bytes:
             shards_asked=answer.shards_asked,
             shards_answered=answer.shards_answered,
             images_searched=answer.images_searched,
+            images_matched=answer.images_matched,
         ),
         degraded=[search_pb2.Degradation(reason=reason, message=sentence) for reason, sentence in answer.degraded],
         model=common_pb2.Model(name=answer.model.name, digest=answer.model.digest, dimension=answer.model.dimension),

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.index import engine
+from services.index.attributes import AttributeWriter
 from services.index.blobs import BlobWriter
-from services.store import check_id
+from services.store import ATTRIBUTES_FILE, check_id
 from sightline.errors import InvalidArgument
 
 UNIT_TOLERANCE = 1e-3
@@ -84,11 +85,12 @@ def write_shard(
         folder: a local folder, empty.
         rows: ascending by the UTF-8 bytes of their ids, no id twice.
         trained: of `train`.
-        attributes: the type of each attribute by name, as `services.store.AttributeField` has them.
+        attributes: the type of each attribute by name, as `services.store.AttributeField` has them. Filters can ask
+            for these; where there are none the rows' attributes are not looked at.
 
     Raises:
         InvalidArgument: rows are out of order, an id is wrong or there twice, or a vector has another dimension or is
-            not of unit length (to 1e-3).
+            not of unit length (to 1e-3), or an attribute is not of the type that was given.
     """
     filling = engine.Filling(trained.blob) if trained.blob else None
     written = 0
@@ -97,6 +99,7 @@ def write_shard(
         ids, documents, thumbnails = (
             stack.enter_context(BlobWriter(folder, name)) for name in ("ids", "documents", "thumbnails")
         )
+        table = stack.enter_context(AttributeWriter(folder / ATTRIBUTES_FILE, attributes)) if attributes else None
         for chunk in _chunks(_in_order(rows)):
             matrix = np.stack([_checked(row, trained.dimension) for row, _ in chunk])
             vectors.write(matrix.astype("<f4").tobytes())
@@ -104,6 +107,8 @@ def write_shard(
                 ids.add(identifier)
                 documents.add(row.document)
                 thumbnails.add(row.thumbnail)
+            if table:
+                table.add([row.attributes for row, _ in chunk])
             if filling:
                 filling.add(matrix)
             written += len(chunk)

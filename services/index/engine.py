@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sightline.errors import FailedPrecondition, InvalidArgument
+from sightline.errors import InvalidArgument
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -27,6 +27,8 @@ faiss: Any = _faiss
 FLAT = "Flat"
 _BLAS_FROM = 8
 """Queries in a batch from which a matrix product beats one pass for each."""
+_GATHERED = 8192
+"""Vectors that are copied together at a time."""
 
 
 def use_threads(threads: int) -> None:
@@ -72,7 +74,7 @@ def make(factory: str, dimension: int) -> Any:
     try:
         return faiss.index_factory(dimension, factory, faiss.METRIC_INNER_PRODUCT)
     except RuntimeError as exc:
-        message = f"{factory!r} is no FAISS index of inner products over {dimension} dimensions: {_said(exc)}"
+        message = f"{factory!r} is no FAISS index of inner products over {dimension} dimensions: {said(exc)}"
         raise InvalidArgument(message, reason="BAD_INDEX", field="index") from exc
 
 
@@ -87,7 +89,7 @@ def train(index: Any, factory: str, sample: NDArray[np.float32]) -> bytes:
             with _one_thread():
                 index.train(np.ascontiguousarray(sample, np.float32))
         except RuntimeError as exc:
-            message = f"{factory!r} cannot be trained on {len(sample)} vectors: {_said(exc)}"
+            message = f"{factory!r} cannot be trained on {len(sample)} vectors: {said(exc)}"
             raise InvalidArgument(message, reason="BAD_INDEX", field="index") from exc
     return bytes(faiss.serialize_index(index).tobytes())
 
@@ -115,53 +117,53 @@ class Filling:
         faiss.write_index(self._index, str(path))
 
 
-class Coarse:
-    """An index of compressed codes, or a graph, read from a file: it proposes, the stored vectors decide.
+def nearest_among(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32], rows: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Compares every query with some of the vectors, where they lie.
 
-    Raises:
-        FailedPrecondition: FAISS cannot read the file, or it has other rows or dimensions (CORRUPT_GENERATION).
+    Args:
+        vectors: float32 [n, d], C-contiguous; may be a mapped file.
+        queries: float32 [m, d], C-contiguous.
+        rows: int64 [r], those to compare with.
+        k: 1 to r.
+
+    Returns:
+        As `nearest`.
     """
-
-    def __init__(self, path: Path, rows: int, dimension: int) -> None:
-        try:
-            self._index = faiss.read_index(str(path))
-        except RuntimeError as exc:
-            raise FailedPrecondition(f"{path.name}: {_said(exc)}", reason="CORRUPT_GENERATION") from exc
-        if (self._index.ntotal, self._index.d) != (rows, dimension):
-            message = f"{path.name} has {self._index.ntotal} rows of {self._index.d}, not {rows} of {dimension}"
-            raise FailedPrecondition(message, reason="CORRUPT_GENERATION")
-
-    def propose(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """Returns up to `k` rows, int64 [<= k], that may be nearest to the query, float32 [d].
-
-        One query a call: what FAISS makes of a query in a batch may depend on the batch.
-        """
-        _, rows = self._index.search(query[None, :], k, params=_parameters(self._index, k))
-        return np.asarray(rows[0][rows[0] >= 0])
+    if len(queries) >= _BLAS_FROM:
+        return _nearest_gathered(vectors, queries, rows, k)
+    scores = np.empty((len(queries), k), np.float32)
+    found = np.empty((len(queries), k), np.int64)
+    pointers = [faiss.swig_ptr(one) for one in (queries, vectors, rows, scores, found)]
+    sizes = (vectors.shape[1], len(queries), len(vectors), len(rows), k)
+    # The last: all queries are compared with the same rows.
+    faiss.knn_inner_products_by_idx(*pointers[:3], *sizes, *pointers[3:], 0)
+    return scores, found
 
 
-def _parameters(index: Any, k: int) -> Any:
-    """Returns how hard to look, for the kind of index; None where there is nothing to say."""
-    index = faiss.downcast_index(index)
-    if isinstance(index, faiss.IndexPreTransform):
-        inner = _parameters(index.index, k)
-        return inner and faiss.SearchParametersPreTransform(index_params=inner)
-    if isinstance(index, faiss.IndexRefine):
-        inner = _parameters(index.base_index, k)
-        return inner and faiss.IndexRefineSearchParameters(k_factor=1.0, base_index_params=inner)
-    if isinstance(index, faiss.IndexHNSW):
-        return faiss.SearchParametersHNSW(efSearch=max(64, k))
-    if isinstance(index, faiss.IndexIVFPQ):
-        return faiss.IVFPQSearchParameters(nprobe=_probes(index.nlist))
-    if isinstance(index, faiss.IndexIVF):
-        return faiss.SearchParametersIVF(nprobe=_probes(index.nlist))
-    return None
+def _nearest_gathered(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32], rows: NDArray[np.int64], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Copies the vectors together, some at a time, for a matrix product: worth it from a batch on."""
+    parts = [rows[first : first + _GATHERED] for first in range(0, len(rows), _GATHERED)]
+    answers = [nearest(vectors[part], queries, min(k, len(part))) for part in parts]
+    scores = np.concatenate([found for found, _ in answers], axis=1)
+    found = np.concatenate([part[places] for part, (_, places) in zip(parts, answers, strict=True)], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
-def _probes(lists: int) -> int:
-    return min(lists, max(16, lists // 16))
+def inner_products(
+    vectors: NDArray[np.float32], query: NDArray[np.float32], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Returns the inner products, float32 [r], of a query, float32 [d], with some rows, int64 [r], of the vectors."""
+    scores = np.empty(len(rows), np.float32)
+    pointers = [faiss.swig_ptr(one) for one in (scores, query, vectors, rows)]
+    faiss.fvec_inner_products_by_idx(*pointers, vectors.shape[1], 1, len(rows))
+    return scores
 
 
-def _said(error: Exception) -> str:
-    """FAISS prefixes its messages with the C++ function that they come from."""
+def said(error: Exception) -> str:
+    """Returns what FAISS says went wrong: it prefixes its messages with the C++ function that they come from."""
     return str(error).rsplit(" failed: ", 1)[-1].rsplit(".cpp:", 1)[-1].split(": ", 1)[-1].strip()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from services.index.matching import Matching, Matchings
 from services.index.scoring import best, may_be_missing, reach, width_for
 from services.index.segment import Segment
 from services.runtime.ranking import merge
 from services.store import Manifest, check_id, shard_of
+from sightline._filtering import filter_key
 from sightline.errors import InvalidArgument
+from sightline.filters import Filter
 
 T = TypeVar("T")
 
@@ -28,11 +32,13 @@ class Hits:
         scores: float32 [n].
         rows: uint64 [n]: shard << 32 | row in the shard.
         ids: n of them, UTF-8.
+        matched: how many images here meet the filter; all where there was none.
     """
 
     scores: NDArray[np.float32]
     rows: NDArray[np.uint64]
     ids: list[bytes]
+    matched: int
 
 
 class LoadedGeneration:
@@ -49,23 +55,33 @@ class LoadedGeneration:
         self._segments = dict(sorted(segments.items()))
         self.shards = tuple(self._segments)
         self.images = sum(len(segment) for segment in self._segments.values())
+        self._matchings = Matchings()
 
-    def search(self, vectors: NDArray[np.float32], ks: Sequence[int]) -> list[Hits]:
+    def search(
+        self, vectors: NDArray[np.float32], ks: Sequence[int], conditions: Sequence[Filter | None] | None = None
+    ) -> list[Hits]:
         """Returns the best hits of each query over all shards that are here.
 
-        A query's answer does not depend on the others of its batch.
+        A query's answer does not depend on the others of its batch. With conditions, for one thread at a time: what
+        meets them is remembered.
 
         Args:
             vectors: float32 [n, dimension], unit queries.
             ks: how many hits each query wants at the most.
+            conditions: the filter of each query, checked by `services.store.check_filterable`; None for none.
         """
         exact = self.manifest.index == "Flat"
-        widths = np.array([width_for(k, exact=exact) for k in ks])
+        conditions = conditions or [None] * len(ks)
+        keys = [filter_key(condition) if condition else b"" for condition in conditions]
+        alike: dict[tuple[bytes, int], list[int]] = {}
+        for place, (key, k) in enumerate(zip(keys, ks, strict=True)):
+            alike.setdefault((key, width_for(k, exact=exact)), []).append(place)
         answers: dict[int, Hits] = {}
-        for width in np.unique(widths).tolist():
-            places = np.flatnonzero(widths == width).tolist()
-            alike = np.ascontiguousarray(vectors[places], np.float32)
-            answers.update(zip(places, self._search(alike, [ks[place] for place in places], width), strict=True))
+        for (key, width), places in alike.items():
+            matching = self._matching(key, conditions[places[0]])
+            queries = np.ascontiguousarray(vectors[places], np.float32)
+            found = self._search(queries, [ks[place] for place in places], width, matching)
+            answers.update(zip(places, found, strict=True))
         return [answers[place] for place in range(len(ks))]
 
     def find(self, ids: Sequence[str]) -> list[int | None]:
@@ -102,23 +118,44 @@ class LoadedGeneration:
             for queries in (segment.vectors[places[:1]], segment.vectors[places]):
                 self.search(queries, [10] * len(queries))
 
-    def _search(self, queries: NDArray[np.float32], ks: Sequence[int], width: int) -> list[Hits]:
-        proposed = [segment.candidates(queries, width) for segment in self._segments.values()]
+    def _matching(self, key: bytes, condition: Filter | None) -> Sequence[Matching | None]:
+        """What meets the condition in each segment; None for each where there is no condition."""
+        if condition is None:
+            return [None] * len(self._segments)
         return [
-            self._answer(query, k, [of_segment[place] for of_segment in proposed])
+            self._matchings.get(key, shard, partial(segment.matching, condition))
+            for shard, segment in self._segments.items()
+        ]
+
+    def _search(
+        self, queries: NDArray[np.float32], ks: Sequence[int], width: int, matching: Sequence[Matching | None]
+    ) -> list[Hits]:
+        proposed = [
+            segment.candidates(queries, width, among)
+            for segment, among in zip(self._segments.values(), matching, strict=True)
+        ]
+        return [
+            self._answer(query, k, [of_segment[place] for of_segment in proposed], matching)
             for place, (query, k) in enumerate(zip(queries, ks, strict=True))
         ]
 
-    def _answer(self, query: NDArray[np.float32], k: int, proposed: Sequence[tuple[NDArray[np.int64], float]]) -> Hits:
+    def _answer(
+        self,
+        query: NDArray[np.float32],
+        k: int,
+        proposed: Sequence[tuple[NDArray[np.int64], float]],
+        matching: Sequence[Matching | None],
+    ) -> Hits:
         segments = list(self._segments.values())
         lists = [best(segment, query, rows, k) for segment, (rows, _) in zip(segments, proposed, strict=True)]
         for place, (segment, (_, floor)) in enumerate(zip(segments, proposed, strict=True)):
             scores, _ = lists[place]
             if may_be_missing(floor, scores, k):
-                lists[place] = best(segment, query, segment.at_least(query, reach(scores, k)), k)
-        return self._merge(lists, k)
+                lists[place] = best(segment, query, segment.at_least(query, reach(scores, k), matching[place]), k)
+        matched = sum(len(segment) if of is None else of.count for segment, of in zip(segments, matching, strict=True))
+        return self._merge(lists, k, matched)
 
-    def _merge(self, lists: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], k: int) -> Hits:
+    def _merge(self, lists: Sequence[tuple[NDArray[np.float32], NDArray[np.int64]]], k: int, matched: int) -> Hits:
         scores = [of_shard for of_shard, _ in lists]
         ids = [
             [segment.ids[row] for row in rows.tolist()]
@@ -129,6 +166,7 @@ class LoadedGeneration:
             np.array([scores[which][place] for which, place in order], np.float32),
             np.array([self.shards[which] << 32 | int(lists[which][1][place]) for which, place in order], np.uint64),
             [ids[which][place] for which, place in order],
+            matched,
         )
 
     def _find(self, identifier: str) -> int | None:

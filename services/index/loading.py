@@ -38,7 +38,7 @@ def load(
         shard = manifest.shards[number]
         try:
             folder = _place(store, manifest, shard, cache, verified)
-            segments[number] = Segment(folder, shard, manifest.model.dimension, manifest.index)
+            segments[number] = Segment(folder, shard, manifest.model.dimension, manifest.index, manifest.types)
         except SightlineError as exc:
             # Which file of which shard, said once for all of them.
             raise type(exc)(f"shard {number}: {exc.message}", reason=exc.reason, field=exc.field) from exc

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.store import Manifest, Pointers
+from sightline.filters import Filter
 
 
 class Generations(Protocol):
@@ -22,7 +23,7 @@ class Generations(Protocol):
 
 
 class Hits(Protocol):
-    """n hits, best first: scores float32 [n]; rows uint64 [n], shard << 32 | row; n ids, UTF-8."""
+    """n hits, best first: scores float32 [n]; rows uint64 [n], shard << 32 | row; n ids, UTF-8; images that matched."""
 
     @property
     def scores(self) -> NDArray[np.float32]: ...
@@ -32,6 +33,9 @@ class Hits(Protocol):
 
     @property
     def ids(self) -> list[bytes]: ...
+
+    @property
+    def matched(self) -> int: ...
 
 
 class Generation(Protocol):
@@ -46,7 +50,9 @@ class Generation(Protocol):
     @property
     def images(self) -> int: ...
 
-    def search(self, vectors: NDArray[np.float32], ks: Sequence[int]) -> Sequence[Hits]: ...
+    def search(
+        self, vectors: NDArray[np.float32], ks: Sequence[int], conditions: Sequence[Filter | None] | None = None
+    ) -> Sequence[Hits]: ...
 
     def find(self, ids: Sequence[str]) -> list[int | None]: ...
 

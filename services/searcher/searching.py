@@ -17,6 +17,7 @@ from services.runtime.batcher import Batcher
 from services.runtime.metrics import QueueMetrics
 from services.searcher.metrics import queries_total, search_seconds
 from services.searcher.ports import Generation, Hits
+from sightline.filters import Filter
 
 MAX_DOCUMENTS = 256 * 1024
 """Bytes of documents that ride along with the hits of one query; larger ones are fetched by whoever wants them."""
@@ -31,12 +32,14 @@ class Query:
         vector: float32 [dimension], unit.
         k: how many hits, at the most.
         documents: whether the hits' documents are wanted.
+        condition: what images must meet, checked; None where all will do.
     """
 
     generation: Generation
     vector: NDArray[np.float32] = field(repr=False)
     k: int
     documents: bool = False
+    condition: Filter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def _search(batch: Sequence[Query]) -> list[Answer]:
 
 def _search_one(queries: Sequence[Query]) -> list[Answer]:
     generation = queries[0].generation
-    found = generation.search(np.stack([query.vector for query in queries]), [query.k for query in queries])
+    vectors, ks = np.stack([query.vector for query in queries]), [query.k for query in queries]
+    found = generation.search(vectors, ks, [query.condition for query in queries])
     return [
         Answer(hits, _riding(generation.documents(hits.rows.tolist())) if query.documents else [])
         for query, hits in zip(queries, found, strict=True)

@@ -13,7 +13,9 @@ from services.runtime.wire import error_to_message, vector_from_bytes, vector_to
 from services.searcher.holder import Holder
 from services.searcher.ports import Generation
 from services.searcher.searching import Answer, Query, Searching
-from sightline.errors import InvalidArgument, SightlineError, Unimplemented
+from services.store import check_filterable
+from sightline._filter_messages import from_filter
+from sightline.errors import InvalidArgument, SightlineError
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
 
 log = logging.getLogger("sightline.searcher")
@@ -78,14 +80,14 @@ class SearcherServicer(searcher_pb2_grpc.SearcherServiceServicer):
         return _result(query.generation, answer)
 
     def _query(self, item: searcher_pb2.SearchItem) -> Query:
-        if item.HasField("filter"):
-            message = "this version cannot search with a filter"
-            raise Unimplemented(message, reason="FILTER_UNIMPLEMENTED", field="filter")
         if not 1 <= item.k <= MAX_K:
             raise InvalidArgument(f"k is 1 to {MAX_K}, not {item.k}", reason="TOP_K_OUT_OF_RANGE", field="k")
         generation = self._holder.get(item.collection, item.generation)
         vector = vector_from_bytes(item.vector, generation.manifest.model.dimension, field="vector")
-        return Query(generation, vector, item.k, item.documents)
+        condition = from_filter(item.filter) if item.HasField("filter") else None
+        if condition:
+            check_filterable(generation.manifest, condition)
+        return Query(generation, vector, item.k, item.documents, condition)
 
 
 def _result(generation: Generation, answer: Answer) -> searcher_pb2.SearchResult:
@@ -96,6 +98,7 @@ def _result(generation: Generation, answer: Answer) -> searcher_pb2.SearchResult
         documents=answer.documents,
         shards=len(generation.shards),
         images=generation.images,
+        matched=answer.hits.matched,
     )
 
 

@@ -6,7 +6,7 @@ Building and publishing:
     draft = store.begin("emoji")
     trained = index.train("Flat", dimension, sample)           # once; shared by all shards
     for shard in range(shards):
-        images = index.write_shard(draft.folder(shard), rows_by_id(shard), trained)
+        images = index.write_shard(draft.folder(shard), rows_by_id(shard), trained, types)
         draft.seal(shard, images)
     manifest = draft.publish(model, index="Flat", attributes=attributes)
     store.set_next("emoji", manifest.generation)               # searchers load it beside the old one
@@ -15,12 +15,14 @@ Building and publishing:
 """
 
 from services.store.draft import Draft
-from services.store.manifest import FORMAT, AttributeField, File, Manifest, Model, Shard
+from services.store.filterable import check_filterable
+from services.store.manifest import ATTRIBUTES_FILE, FORMAT, AttributeField, File, Manifest, Model, Shard
 from services.store.names import check_collection, check_id, shard_of
 from services.store.store import Pointer, Pointers, Store
 from services.store.transfer import verify
 
 __all__ = [
+    "ATTRIBUTES_FILE",
     "FORMAT",
     "AttributeField",
     "Draft",
@@ -32,6 +34,7 @@ __all__ = [
     "Shard",
     "Store",
     "check_collection",
+    "check_filterable",
     "check_id",
     "shard_of",
     "verify",

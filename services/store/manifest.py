@@ -13,6 +13,10 @@ from sightline.errors import FailedPrecondition
 
 FORMAT = 1
 METRIC = "inner_product"
+ATTRIBUTES_FILE = "attributes.arrow"
+"""The file of a shard that filters are applied to. Generations of before there were filters have none, and are of the
+same format: whoever knows no filters reads the others as they are."""
+
 ATTRIBUTE_TYPES = ("string", "int", "double", "bool", "strings")
 MAX_SHARDS = 65_536
 MAX_DIMENSION = 65_536
@@ -90,6 +94,16 @@ class Manifest:
     hash: str = HASH
     attributes: tuple[AttributeField, ...] = ()
     format: int = FORMAT
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each attribute by name."""
+        return {one.name: one.type for one in self.attributes}
+
+    @property
+    def filterable(self) -> bool:
+        """Whether every shard has a table of attributes."""
+        return all(any(file.name == ATTRIBUTES_FILE for file in shard.files) for shard in self.shards)
 
     def to_json(self) -> bytes:
         """Returns the manifest as JSON, the same bytes for equal manifests."""

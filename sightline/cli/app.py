@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console, RenderableType
 
 from sightline.cli import tables
-from sightline.cli.asking import REFUSED, ask, build_query
+from sightline.cli.asking import REFUSED, ask, build_query, filter_of
 from sightline.cli.connecting import Service, connecting
 from sightline.cli.grid import draw_grid
 from sightline.cli.standing import Standing, standings
@@ -52,6 +52,12 @@ def search(
     minus: Annotated[list[str] | None, typer.Option(help="Words to steer away from. Repeatable.")] = None,
     top_k: Annotated[int, typer.Option(min=1, max=1000, help="How many hits.")] = 10,
     min_score: Annotated[float | None, typer.Option(help="Leave out hits that score less, -1 to 1.")] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only images that meet this, such as 'price<50' or 'tags=v-neck'. Repeatable: all must hold."
+        ),
+    ] = None,
     collection: CollectionOption = "",
     as_json: JsonOption = False,
     save: Annotated[
@@ -63,14 +69,23 @@ def search(
     pictures: PicturesOption = True,
     service: Service,
 ) -> None:
-    """Finds the images nearest to words, pictures, or a mixture of them."""
+    """Finds the images nearest to words, pictures, or a mixture of them.
+
+    --where takes NAME = | != | < | <= | > | >= VALUE, NAME [not] in VALUE,VALUE,…, or NAME [not] exists. `sightline
+    status --json` lists a collection's attributes. An image that lacks one meets only !=, "not in" and "not exists".
+    """
     query = build_query(words, image or (), id or (), minus or ())
     console = Console()
     drawn = pictures and not as_json and can_draw()
 
     async def question(client: SearchClient) -> SearchResult:
         return await client.search(
-            query, collection=collection, top_k=top_k, min_score=min_score, thumbnails=drawn or save is not None
+            query,
+            collection=collection,
+            top_k=top_k,
+            min_score=min_score,
+            filter=await filter_of(client, where or (), collection),
+            thumbnails=drawn or save is not None,
         )
 
     result = ask(service, question)

@@ -10,12 +10,17 @@ from typing import Any, TypeVar
 import typer
 
 from sightline.cli.connecting import Service
+from sightline.cli.where import parse_where
 from sightline.errors import SightlineError, Unauthenticated, Unavailable, Unimplemented
+from sightline.filters import Filter
 from sightline.queries import ImageId, Query, Weighted, image, text
 from sightline.surface import SearchClient
 
 REFUSED = 1
-"""Exit code: the service refused or could not be reached. That of a command that makes no sense is 2."""
+"""Exit code: the service refused or could not be reached."""
+
+SENSELESS = 2
+"""Exit code: the command makes no sense."""
 
 NO_SUCH_METHOD = "UNIMPLEMENTED"
 """What a server that does not have the service at all says; ours name a reason of their own."""
@@ -47,7 +52,7 @@ def ask(service: Service, question: Callable[[SearchClient], Coroutine[Any, Any,
             )
         if isinstance(error, Unauthenticated):
             typer.echo("--key-file or SIGHTLINE_KEY says who you are.", err=True)
-        raise typer.Exit(REFUSED) from None
+        raise typer.Exit(SENSELESS if error.field == "--where" else REFUSED) from None
 
 
 def build_query(words: str | None, files: Sequence[Path], ids: Sequence[str], minus: Sequence[str]) -> Query:
@@ -69,3 +74,12 @@ def build_query(words: str | None, files: Sequence[Path], ids: Sequence[str], mi
     if len(wanted) == 1 and not minus:
         return wanted[0]
     return Weighted([*((1.0, one) for one in wanted), *((-1.0, text(one)) for one in minus)])
+
+
+async def filter_of(client: SearchClient, conditions: Sequence[str], collection: str) -> Filter | None:
+    """Returns the filter that the conditions make together, of the types that the collection's attributes have.
+
+    Raises:
+        InvalidArgument: one of them makes no sense, or not with this collection.
+    """
+    return parse_where(conditions, (await client.collection(collection)).attributes) if conditions else None

@@ -203,7 +203,9 @@ Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Filter(_message.Message):
-    """A condition on attributes that an image must meet."""
+    """A condition on attributes that an image must meet. At most 8 levels deep, with at most 256 conditions and lists.
+    An attribute that an image lacks meets no condition but `exists: false`; so it meets `none` of any other.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -271,7 +273,7 @@ Global___FilterList: _TypeAlias = FilterList  # noqa: Y015
 
 @_typing.final
 class Condition(_message.Message):
-    """One test of one attribute."""
+    """One test of one attribute. Values are of the attribute's type; whole numbers and others compare by their exact values."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -319,7 +321,7 @@ class ValueList(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]:
-        """The values; at least one."""
+        """The values; 1 to 4,096."""
 
     def __init__(
         self,
@@ -336,7 +338,7 @@ Global___ValueList: _TypeAlias = ValueList  # noqa: Y015
 
 @_typing.final
 class Range(_message.Message):
-    """A range of numbers or texts. An end that is not set is open."""
+    """A range of numbers, or of texts by their code points. An end that is not set is open; one must be set."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -26,7 +26,7 @@ from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mas
 from sightline.v1 import common_pb2 as sightline_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sightline/v1/search.proto\x12\x0csightline.v1\x1a google/protobuf/field_mask.proto\x1a\x19sightline/v1/common.proto\"\x9d\x01\n\x05Query\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x03 \x01(\tH\x00\x12&\n\x06vector\x18\x04 \x01(\x0b\x32\x14.sightline.v1.VectorH\x00\x12/\n\x08weighted\x18\x05 \x01(\x0b\x32\x1b.sightline.v1.WeightedQueryH\x00\x42\x06\n\x04kind\":\n\rWeightedQuery\x12)\n\x05terms\x18\x01 \x03(\x0b\x32\x1a.sightline.v1.WeightedTerm\"\x83\x01\n\x0cWeightedTerm\x12\x0e\n\x06weight\x18\x01 \x01(\x02\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0f\n\x05image\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x04 \x01(\tH\x00\x12&\n\x06vector\x18\x05 \x01(\x0b\x32\x14.sightline.v1.VectorH\x00\x42\x06\n\x04kind\"\x89\x02\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x05query\x18\x02 \x01(\x0b\x32\x13.sightline.v1.Query\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12*\n\x06\x66ields\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12$\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12\x16\n\x0erefuse_partial\x18\x08 \x01(\x08\x42\x08\n\x06_top_kB\x0c\n\n_min_score\"\xa6\x02\n\x0eSearchResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.sightline.v1.Hit\x12(\n\x08\x63overage\x18\x02 \x01(\x0b\x32\x16.sightline.v1.Coverage\x12+\n\x08\x64\x65graded\x18\x03 \x03(\x0b\x32\x19.sightline.v1.Degradation\x12\"\n\x05model\x18\x04 \x01(\x0b\x32\x13.sightline.v1.Model\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\'\n\x05\x63\x61\x63he\x18\x06 \x01(\x0e\x32\x18.sightline.v1.CacheState\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\'\n\x05times\x18\x08 \x01(\x0b\x32\x18.sightline.v1.StageTimes\"D\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\"\n\x05image\x18\x03 \x01(\x0b\x32\x13.sightline.v1.Image\"R\n\x08\x43overage\x12\x14\n\x0cshards_asked\x18\x01 \x01(\r\x12\x17\n\x0fshards_answered\x18\x02 \x01(\r\x12\x17\n\x0fimages_searched\x18\x03 \x01(\x04\".\n\x0b\x44\x65gradation\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"z\n\nStageTimes\x12\x10\n\x08total_us\x18\x01 \x01(\r\x12\x10\n\x08\x63\x61\x63he_us\x18\x02 \x01(\r\x12\x11\n\tencode_us\x18\x03 \x01(\r\x12\x11\n\tsearch_us\x18\x04 \x01(\r\x12\x10\n\x08merge_us\x18\x05 \x01(\r\x12\x10\n\x08\x66\x65tch_us\x18\x06 \x01(\r\"C\n\x12SearchBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.sightline.v1.SearchRequest\"C\n\x13SearchBatchResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.sightline.v1.SearchBatchItem\"t\n\x0fSearchBatchItem\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.sightline.v1.SearchResponseH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.sightline.v1.ErrorH\x00\x42\t\n\x07outcome\"o\n\x13SearchStreamRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.sightline.v1.SearchRequest\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\"\x91\x01\n\x14SearchStreamResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.sightline.v1.SearchResponseH\x00\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.sightline.v1.ErrorH\x00\x42\t\n\x07outcome*\x8e\x01\n\nCacheState\x12\x1b\n\x17\x43\x41\x43HE_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_STATE_MISS\x10\x01\x12\x19\n\x15\x43\x41\x43HE_STATE_HIT_LOCAL\x10\x02\x12\x1a\n\x16\x43\x41\x43HE_STATE_HIT_SHARED\x10\x03\x12\x16\n\x12\x43\x41\x43HE_STATE_JOINED\x10\x04\x32\x83\x02\n\rSearchService\x12\x43\n\x06Search\x12\x1b.sightline.v1.SearchRequest\x1a\x1c.sightline.v1.SearchResponse\x12R\n\x0bSearchBatch\x12 .sightline.v1.SearchBatchRequest\x1a!.sightline.v1.SearchBatchResponse\x12Y\n\x0cSearchStream\x12!.sightline.v1.SearchStreamRequest\x1a\".sightline.v1.SearchStreamResponse(\x01\x30\x01\x42\x1aZ\x18sightline/v1;sightlinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19sightline/v1/search.proto\x12\x0csightline.v1\x1a google/protobuf/field_mask.proto\x1a\x19sightline/v1/common.proto\"\x9d\x01\n\x05Query\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x03 \x01(\tH\x00\x12&\n\x06vector\x18\x04 \x01(\x0b\x32\x14.sightline.v1.VectorH\x00\x12/\n\x08weighted\x18\x05 \x01(\x0b\x32\x1b.sightline.v1.WeightedQueryH\x00\x42\x06\n\x04kind\":\n\rWeightedQuery\x12)\n\x05terms\x18\x01 \x03(\x0b\x32\x1a.sightline.v1.WeightedTerm\"\x83\x01\n\x0cWeightedTerm\x12\x0e\n\x06weight\x18\x01 \x01(\x02\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0f\n\x05image\x18\x03 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x04 \x01(\tH\x00\x12&\n\x06vector\x18\x05 \x01(\x0b\x32\x14.sightline.v1.VectorH\x00\x42\x06\n\x04kind\"\x89\x02\n\rSearchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\"\n\x05query\x18\x02 \x01(\x0b\x32\x13.sightline.v1.Query\x12\x12\n\x05top_k\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x16\n\tmin_score\x18\x04 \x01(\x02H\x01\x88\x01\x01\x12*\n\x06\x66ields\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12$\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x12\n\ngeneration\x18\x07 \x01(\x04\x12\x16\n\x0erefuse_partial\x18\x08 \x01(\x08\x42\x08\n\x06_top_kB\x0c\n\n_min_score\"\xa6\x02\n\x0eSearchResponse\x12\x1f\n\x04hits\x18\x01 \x03(\x0b\x32\x11.sightline.v1.Hit\x12(\n\x08\x63overage\x18\x02 \x01(\x0b\x32\x16.sightline.v1.Coverage\x12+\n\x08\x64\x65graded\x18\x03 \x03(\x0b\x32\x19.sightline.v1.Degradation\x12\"\n\x05model\x18\x04 \x01(\x0b\x32\x13.sightline.v1.Model\x12\x12\n\ngeneration\x18\x05 \x01(\x04\x12\'\n\x05\x63\x61\x63he\x18\x06 \x01(\x0e\x32\x18.sightline.v1.CacheState\x12\x12\n\nrequest_id\x18\x07 \x01(\t\x12\'\n\x05times\x18\x08 \x01(\x0b\x32\x18.sightline.v1.StageTimes\"D\n\x03Hit\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05score\x18\x02 \x01(\x02\x12\"\n\x05image\x18\x03 \x01(\x0b\x32\x13.sightline.v1.Image\"j\n\x08\x43overage\x12\x14\n\x0cshards_asked\x18\x01 \x01(\r\x12\x17\n\x0fshards_answered\x18\x02 \x01(\r\x12\x17\n\x0fimages_searched\x18\x03 \x01(\x04\x12\x16\n\x0eimages_matched\x18\x04 \x01(\x04\".\n\x0b\x44\x65gradation\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"z\n\nStageTimes\x12\x10\n\x08total_us\x18\x01 \x01(\r\x12\x10\n\x08\x63\x61\x63he_us\x18\x02 \x01(\r\x12\x11\n\tencode_us\x18\x03 \x01(\r\x12\x11\n\tsearch_us\x18\x04 \x01(\r\x12\x10\n\x08merge_us\x18\x05 \x01(\r\x12\x10\n\x08\x66\x65tch_us\x18\x06 \x01(\r\"C\n\x12SearchBatchRequest\x12-\n\x08requests\x18\x01 \x03(\x0b\x32\x1b.sightline.v1.SearchRequest\"C\n\x13SearchBatchResponse\x12,\n\x05items\x18\x01 \x03(\x0b\x32\x1d.sightline.v1.SearchBatchItem\"t\n\x0fSearchBatchItem\x12\x30\n\x08response\x18\x01 \x01(\x0b\x32\x1c.sightline.v1.SearchResponseH\x00\x12$\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.sightline.v1.ErrorH\x00\x42\t\n\x07outcome\"o\n\x13SearchStreamRequest\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12,\n\x07request\x18\x02 \x01(\x0b\x32\x1b.sightline.v1.SearchRequest\x12\x12\n\ntimeout_ms\x18\x03 \x01(\r\"\x91\x01\n\x14SearchStreamResponse\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\t\x12\x30\n\x08response\x18\x02 \x01(\x0b\x32\x1c.sightline.v1.SearchResponseH\x00\x12$\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x13.sightline.v1.ErrorH\x00\x42\t\n\x07outcome*\x8e\x01\n\nCacheState\x12\x1b\n\x17\x43\x41\x43HE_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_STATE_MISS\x10\x01\x12\x19\n\x15\x43\x41\x43HE_STATE_HIT_LOCAL\x10\x02\x12\x1a\n\x16\x43\x41\x43HE_STATE_HIT_SHARED\x10\x03\x12\x16\n\x12\x43\x41\x43HE_STATE_JOINED\x10\x04\x32\x83\x02\n\rSearchService\x12\x43\n\x06Search\x12\x1b.sightline.v1.SearchRequest\x1a\x1c.sightline.v1.SearchResponse\x12R\n\x0bSearchBatch\x12 .sightline.v1.SearchBatchRequest\x1a!.sightline.v1.SearchBatchResponse\x12Y\n\x0cSearchStream\x12!.sightline.v1.SearchStreamRequest\x1a\".sightline.v1.SearchStreamResponse(\x01\x30\x01\x42\x1aZ\x18sightline/v1;sightlinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sightline.v1.search_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\030sightline/v1;sightlinev1'
-  _globals['_CACHESTATE']._serialized_start=1867
-  _globals['_CACHESTATE']._serialized_end=2009
+  _globals['_CACHESTATE']._serialized_start=1891
+  _globals['_CACHESTATE']._serialized_end=2033
   _globals['_QUERY']._serialized_start=105
   _globals['_QUERY']._serialized_end=262
   _globals['_WEIGHTEDQUERY']._serialized_start=264
@@ -49,21 +49,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_HIT']._serialized_start=1023
   _globals['_HIT']._serialized_end=1091
   _globals['_COVERAGE']._serialized_start=1093
-  _globals['_COVERAGE']._serialized_end=1175
-  _globals['_DEGRADATION']._serialized_start=1177
-  _globals['_DEGRADATION']._serialized_end=1223
-  _globals['_STAGETIMES']._serialized_start=1225
-  _globals['_STAGETIMES']._serialized_end=1347
-  _globals['_SEARCHBATCHREQUEST']._serialized_start=1349
-  _globals['_SEARCHBATCHREQUEST']._serialized_end=1416
-  _globals['_SEARCHBATCHRESPONSE']._serialized_start=1418
-  _globals['_SEARCHBATCHRESPONSE']._serialized_end=1485
-  _globals['_SEARCHBATCHITEM']._serialized_start=1487
-  _globals['_SEARCHBATCHITEM']._serialized_end=1603
-  _globals['_SEARCHSTREAMREQUEST']._serialized_start=1605
-  _globals['_SEARCHSTREAMREQUEST']._serialized_end=1716
-  _globals['_SEARCHSTREAMRESPONSE']._serialized_start=1719
-  _globals['_SEARCHSTREAMRESPONSE']._serialized_end=1864
-  _globals['_SEARCHSERVICE']._serialized_start=2012
-  _globals['_SEARCHSERVICE']._serialized_end=2271
+  _globals['_COVERAGE']._serialized_end=1199
+  _globals['_DEGRADATION']._serialized_start=1201
+  _globals['_DEGRADATION']._serialized_end=1247
+  _globals['_STAGETIMES']._serialized_start=1249
+  _globals['_STAGETIMES']._serialized_end=1371
+  _globals['_SEARCHBATCHREQUEST']._serialized_start=1373
+  _globals['_SEARCHBATCHREQUEST']._serialized_end=1440
+  _globals['_SEARCHBATCHRESPONSE']._serialized_start=1442
+  _globals['_SEARCHBATCHRESPONSE']._serialized_end=1509
+  _globals['_SEARCHBATCHITEM']._serialized_start=1511
+  _globals['_SEARCHBATCHITEM']._serialized_end=1627
+  _globals['_SEARCHSTREAMREQUEST']._serialized_start=1629
+  _globals['_SEARCHSTREAMREQUEST']._serialized_end=1740
+  _globals['_SEARCHSTREAMRESPONSE']._serialized_start=1743
+  _globals['_SEARCHSTREAMRESPONSE']._serialized_end=1888
+  _globals['_SEARCHSERVICE']._serialized_start=2036
+  _globals['_SEARCHSERVICE']._serialized_end=2295
 # @@protoc_insertion_point(module_scope)

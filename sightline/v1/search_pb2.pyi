@@ -197,7 +197,7 @@ class SearchRequest(_message.Message):
 
     @_builtins.property
     def filter(self) -> _common_pb2.Filter:
-        """Only images that meet this condition."""
+        """Only images that meet this condition: the best of them, and top_k of them where so many meet it."""
 
     def __init__(
         self,
@@ -327,22 +327,26 @@ class Coverage(_message.Message):
     SHARDS_ASKED_FIELD_NUMBER: _builtins.int
     SHARDS_ANSWERED_FIELD_NUMBER: _builtins.int
     IMAGES_SEARCHED_FIELD_NUMBER: _builtins.int
+    IMAGES_MATCHED_FIELD_NUMBER: _builtins.int
     shards_asked: _builtins.int
     """Shards that the collection has."""
     shards_answered: _builtins.int
     """Shards that answered."""
     images_searched: _builtins.int
-    """Images in the shards that answered."""
+    """Images in the shards that answered, whatever the filter."""
+    images_matched: _builtins.int
+    """Those of them that meet the filter; all of them where there is none."""
     def __init__(
         self,
         *,
         shards_asked: _builtins.int = ...,
         shards_answered: _builtins.int = ...,
         images_searched: _builtins.int = ...,
+        images_matched: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_searched", b"images_searched", "shards_answered", b"shards_answered", "shards_asked", b"shards_asked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images_matched", b"images_matched", "images_searched", b"images_searched", "shards_answered", b"shards_answered", "shards_asked", b"shards_asked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

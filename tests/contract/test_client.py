@@ -11,6 +11,7 @@ import pytest
 from sightline import (
     FailedPrecondition,
     FakeClient,
+    Filter,
     Image,
     ImageId,
     InvalidArgument,
@@ -21,7 +22,6 @@ from sightline import (
     SightlineError,
     StoredImage,
     Unavailable,
-    Unimplemented,
     Weighted,
     attribute,
     image,
@@ -90,6 +90,34 @@ async def test_fields_choose_what_comes_with_a_hit(client: SearchClient) -> None
     """Only the fields asked for are returned; the id always is."""
     hit = (await client.search("red apple", top_k=1, fields=["caption", "attributes.group"]))[0]
     assert hit.image == Image("apple", caption="red apple", attributes={"group": "fruit"})
+
+
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        (attribute("group").equals("fruit"), ["apple", "pear"]),
+        (~attribute("group").equals("fruit"), ["car", "猫"]),
+        (attribute("group").one_of("fruit", "pet"), ["apple", "pear"]),
+        (attribute("tags").equals("soft"), ["pear"]),
+        (attribute("tags").one_of("hard", "sweet"), ["pear"]),
+        (attribute("fast").equals(True), ["car"]),
+        (attribute("year").equals(2001.0), ["apple"]),
+        (attribute("year").equals(2001.5), []),
+        (attribute("year").between(2000.5, 2001.5), ["apple"]),
+        (attribute("price").between(9, 10), ["car"]),
+        (attribute("price").between(less_than=9.5), []),
+        (attribute("group").between("e", "g"), ["apple", "pear"]),
+        (attribute("price").exists(False), ["apple", "pear", "猫"]),
+        (attribute("price").exists() | attribute("tags").exists(), ["car", "pear"]),
+        (attribute("group").equals("fruit") & ~attribute("tags").exists(), ["apple"]),
+    ],
+)
+async def test_a_filter_leaves_only_what_meets_it(client: SearchClient, condition: Filter, found: list[str]) -> None:
+    """Only images that meet the filter are found, as many as ever of them; what lacks an attribute meets no condition
+    on it. The answer says how many there are."""
+    result = await client.search("red apple", filter=condition)
+    assert sorted(ids(result)) == found
+    assert (result.coverage.images_searched, result.coverage.images_matched) == (4, len(found))
 
 
 async def test_pictures_ids_and_vectors_are_queries_too(client: SearchClient, tmp_path: Path) -> None:
@@ -252,7 +280,17 @@ async def test_a_ready_service_says_so(client: SearchClient) -> None:
         (ImageId("nobody"), {}, NotFound, "query.image_id"),
         ("red", {"collection": "other"}, NotFound, "collection"),
         ("red", {"generation": 6}, FailedPrecondition, "generation"),
-        ("red", {"filter": attribute("group").equals("fruit")}, Unimplemented, "filter"),
+        ("red", {"filter": attribute("colour").equals("red")}, InvalidArgument, "filter.condition.attribute"),
+        ("red", {"filter": attribute("year").equals("2001")}, InvalidArgument, "filter.condition.equals"),
+        ("red", {"filter": attribute("tags").between("a")}, InvalidArgument, "filter.condition.range"),
+        ("red", {"filter": attribute("group").one_of()}, InvalidArgument, "filter.condition.in.values"),
+        ("red", {"filter": attribute("price").equals(float("nan"))}, InvalidArgument, "filter.condition.equals"),
+        (
+            "red",
+            {"filter": attribute("fast").exists() & attribute("group").one_of("fruit", 7)},
+            InvalidArgument,
+            "filter.all.filters[1].condition.in.values[1]",
+        ),
     ],
 )
 async def test_bad_questions_name_their_field(

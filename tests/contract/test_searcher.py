@@ -19,6 +19,8 @@ from services.runtime.wire import vector_from_bytes, vector_to_bytes
 from services.searcher.__main__ import build
 from services.searcher.settings import SearcherSettings
 from services.store import Store, shard_of
+from sightline import attribute
+from sightline._filter_messages import to_filter
 from sightline.errors import FailedPrecondition, InvalidArgument, NotFound
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
 from sightline.v1 import common_pb2
@@ -26,6 +28,7 @@ from tests.corpus import Corpus, Vectors, publish, unit_vectors
 from tests.fakes_searcher import FakeSearcher
 
 CORPUS, OTHER = Corpus.random(400), Corpus.random(120, seed=7)
+DESCRIBED = Corpus.described(300, seed=5)
 QUERIES = np.concatenate([unit_vectors(12, seed=3), CORPUS.vectors[198:204]])
 KS = [1, 10, 1000, 32, 3, 100]
 
@@ -147,13 +150,36 @@ async def test_a_bad_query_fails_alone(start: Start) -> None:
         (item(QUERIES[0], 1001), InvalidArgument.code, "TOP_K_OUT_OF_RANGE", "k"),
         (item(QUERIES[0][:31]), InvalidArgument.code, "WRONG_DIMENSION", "vector"),
         (item(QUERIES[0] * np.float32(np.nan)), InvalidArgument.code, "NOT_FINITE", "vector"),
-        (item(QUERIES[0], filter=common_pb2.Filter()), 12, "FILTER_UNIMPLEMENTED", "filter"),
+        (item(QUERIES[0], filter=common_pb2.Filter()), InvalidArgument.code, "FILTER_EMPTY", "filter"),
+        (
+            item(QUERIES[0], filter=to_filter(attribute("colour").exists())),
+            InvalidArgument.code,
+            "NO_ATTRIBUTE",
+            "filter.condition.attribute",
+        ),
         (item(QUERIES[0], collection="nowhere"), NotFound.code, "NO_COLLECTION", "collection"),
         (item(QUERIES[0], generation=9), FailedPrecondition.code, "GENERATION_NOT_LOADED", "generation"),
     ]
     first, *errors, last = await tier.search(good, *(query for query, *_ in bad), good)
     assert hits(first)[0] == hits(last)[0] == CORPUS.best(QUERIES[0], 3)[0]
     assert [(one.error.code, one.error.reason, one.error.field) for one in errors] == [tuple(rest) for _, *rest in bad]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+async def test_a_filter_leaves_only_what_meets_it(start: Start, groups: int) -> None:
+    """Merged over groups, the answer to a filtered query is that of brute force over the images that meet the filter,
+    and the groups together say how many those are; unfiltered queries of the same batch do not notice."""
+    tier = await start({"c": [(DESCRIBED, 3)]}, groups)
+    wanted = attribute("group").equals("fruit") & ~attribute("price").between(less_than=9.5)
+    batch = [item(query, 7, filter=to_filter(wanted)) for query in QUERIES[:10]] + [item(QUERIES[0], 7)]
+    answers = [await tier.search(*batch, group=group) for group in range(groups)]
+    for place, query in enumerate([*QUERIES[:10], QUERIES[0]]):
+        among = DESCRIBED.meeting(wanted) if place < 10 else DESCRIBED
+        found = [hits(answer[place]) for answer in answers]
+        order = merge([(np.array(scores, np.float32), ids) for ids, scores in found], 7)
+        assert [found[which][0][at] for which, at in order] == among.best(query, 7)[0]
+        assert sum(answer[place].matched for answer in answers) == len(among.ids)
+        assert sum(answer[place].images for answer in answers) == len(DESCRIBED.ids)
 
 
 async def test_documents_ride_along_when_asked_for(start: Start) -> None:

@@ -11,16 +11,19 @@ import numpy as np
 from services.gateway.answers import GroupHits, Source
 from services.gateway.questions import Picture, Question, Text, WeightedTerm
 from services.gateway.vectors import Vector, unit
-from services.store import Manifest, Model, Shard
+from services.store import ATTRIBUTES_FILE, AttributeField, File, Manifest, Model, Shard
 from sightline.errors import NotFound, SightlineError
+from sightline.filters import Filter
 
 MODEL = Model("tiny", "d1", 2)
 
 
 def manifest(generation: int = 1, shards: int = 2, collection: str = "pets") -> Manifest:
-    """Returns a manifest of 10 images a shard."""
-    of = tuple(Shard(index, 10, ()) for index in range(shards))
-    return Manifest(collection, generation, MODEL, 10 * shards, of)
+    """Returns a manifest of 10 images a shard, of which 5 have a year."""
+    files = (File(ATTRIBUTES_FILE, 1, "0" * 64),)
+    of = tuple(Shard(index, 10, files) for index in range(shards))
+    years = AttributeField("year", "int", 5 * shards)
+    return Manifest(collection, generation, MODEL, 10 * shards, of, attributes=(years,))
 
 
 def question(text: str = "dog", **changes: object) -> Question:
@@ -38,6 +41,7 @@ def group(*hits: tuple[float, bytes], shard: int = 0) -> GroupHits:
         documents=[b"doc:" + identifier for _, identifier in hits],
         shards=1,
         images=10,
+        matched=10,
     )
 
 
@@ -78,13 +82,22 @@ class Searchers:
     def __init__(self, *answers: GroupHits | SightlineError) -> None:
         self.answers: Sequence[GroupHits | SightlineError] = answers
         self.asked: list[tuple[int, int, bool]] = []
+        self.conditions: list[Filter | None] = []
         self.fetched: list[Sequence[int]] = []
         self.lost: set[int] = set()
 
     async def search(
-        self, manifest: Manifest, vector: Vector, k: int, *, documents: bool, deadline: float
+        self,
+        manifest: Manifest,
+        vector: Vector,
+        k: int,
+        *,
+        documents: bool,
+        deadline: float,
+        condition: Filter | None = None,
     ) -> Sequence[GroupHits | SightlineError]:
         self.asked.append((manifest.generation, k, documents))
+        self.conditions.append(condition)
         if documents:
             return self.answers
         return [replace(one, documents=[]) if isinstance(one, GroupHits) else one for one in self.answers]

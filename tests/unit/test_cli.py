@@ -302,6 +302,17 @@ def on_a_terminal(address: str, *arguments: str, columns: int = 100) -> str:
     return written.decode()
 
 
+def test_conditions_choose_among_the_images(address: str) -> None:
+    """`--where` leaves the images that meet it; one that makes no sense ends with 2 and says why."""
+    found = CliRunner().invoke(
+        app, ["search", "red", "--where", "group=fruit", "--json", "--address", address], catch_exceptions=False
+    )
+    assert [hit["id"] for hit in json.loads(found.stdout)["hits"]] == ["apple"]
+    wrong = CliRunner().invoke(app, ["search", "red", "--where", "colour=red", "--address", address])
+    assert wrong.exit_code == 2
+    assert "there are: group, tags" in wrong.output
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK alone has no command line, and says how to get it rather than how it failed."""
     for name in [name for name in sys.modules if name.startswith("sightline.cli.")]:

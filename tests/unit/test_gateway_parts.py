@@ -19,7 +19,8 @@ from services.gateway.single_flight import SingleFlight
 from services.gateway.vectors import Vectors, unit
 from services.runtime.wire import vector_to_bytes
 from services.store import Manifest, Pointer, Pointers
-from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable, Unimplemented
+from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable
+from sightline.filters import attribute
 from sightline.internal.v1 import splice_pb2
 from sightline.v1 import common_pb2, search_pb2
 from tests.unit.gateway_fakes import MODEL, Encoder, Searchers, manifest, question
@@ -52,9 +53,21 @@ def test_whatever_changes_the_answer_changes_the_key() -> None:
         key(question(terms=(WeightedTerm(0.5, Text("dog"), ""),))),
         key(question(terms=two)),
         key(question(terms=(WeightedTerm(1.0, Text("ab"), ""),))),
+        key(question("dog", condition=attribute("year").equals(1))),
+        key(question("dog", condition=attribute("year").equals(2))),
+        key(question("dog", condition=~attribute("year").equals(1))),
+        key(question("dog", condition=attribute("year").one_of(1, 2))),
     ]
     assert len({key(base), *others}) == 1 + len(others)
     assert key(base) == key(question("dog", refuse_partial=True))
+
+
+def test_filters_that_differ_in_order_alone_share_a_key() -> None:
+    """The order of conditions, and that of the values of one, changes neither the answer nor its key."""
+    fruit, year = attribute("group").one_of("fruit", "nut"), attribute("year").between(2000)
+    turned = year & attribute("group").one_of("nut", "fruit", "nut")
+    assert key(question(condition=fruit & year)) == key(question(condition=turned))
+    assert key(question(condition=fruit & year)) != key(question(condition=fruit | year))
 
 
 @pytest.mark.parametrize(
@@ -84,11 +97,58 @@ def test_bad_requests_name_the_field_and_the_limit(request_: dict[str, object], 
     assert says in caught.value.message
 
 
-def test_filters_are_refused_rather_than_ignored() -> None:
-    """A filter that this version cannot apply is UNIMPLEMENTED, never ignored."""
-    asked = search_pb2.SearchRequest(query=search_pb2.Query(text="x"), filter=common_pb2.Filter())
-    with pytest.raises(Unimplemented):
+@pytest.mark.parametrize(
+    ("filter_", "field", "says"),
+    [
+        ({}, "filter", "all, any or none"),
+        ({"all": {}}, "filter.all", "at least one"),
+        ({"none": {"filters": [{"condition": {"attribute": "a"}}]}}, "filter.none.filters[0].condition", "exists"),
+        ({"condition": {"exists": True}}, "filter.condition.attribute", "name an attribute"),
+        ({"condition": {"attribute": "a", "equals": {}}}, "filter.condition.equals", "a value"),
+        ({"condition": {"attribute": "a", "in": {}}}, "filter.condition.in.values", "1 to 4,096"),
+        (
+            {"condition": {"attribute": "a", "in": {"values": [{"int_value": n} for n in range(4097)]}}},
+            "filter.condition.in.values",
+            "1 to 4,096",
+        ),
+        ({"condition": {"attribute": "a", "range": {}}}, "filter.condition.range", "an end"),
+        (
+            {"condition": {"attribute": "a", "range": {"less_than": {"double_value": float("nan")}}}},
+            "filter.condition.range.less_than",
+            "NaN",
+        ),
+        (
+            {"condition": {"attribute": "a", "equals": {"strings_value": {"values": ["x"]}}}},
+            "filter.condition.equals",
+            "one value",
+        ),
+        (
+            {"any": {"filters": [{"condition": {"attribute": "a", "equals": {"string_value": "x" * 16_385}}}]}},
+            "filter.any.filters[0].condition.equals",
+            "16,384",
+        ),
+        ({"any": {"filters": [{"condition": {"attribute": "a", "exists": True}}] * 256}}, "filter", "256"),
+    ],
+)
+def test_bad_filters_name_the_field_and_the_limit(filter_: dict[str, object], field: str, says: str) -> None:
+    """A filter that is wrong in itself is refused with the place in it and the limit."""
+    asked = search_pb2.SearchRequest(query={"text": "x"}, filter=filter_)  # type: ignore[arg-type]
+    with pytest.raises(InvalidArgument) as caught:
         requests.question(asked)
+    assert caught.value.field == field
+    assert says in caught.value.message
+
+
+def test_filters_are_nested_up_to_a_limit() -> None:
+    """A filter may be 8 levels deep and no deeper."""
+    deep = common_pb2.Filter(condition=common_pb2.Condition(attribute="a", exists=True))
+    for _ in range(7):
+        deep = common_pb2.Filter(all=common_pb2.FilterList(filters=[deep]))
+    query = search_pb2.Query(text="x")
+    assert requests.question(search_pb2.SearchRequest(query=query, filter=deep)).condition is not None
+    deeper = common_pb2.Filter(none=common_pb2.FilterList(filters=[deep]))
+    with pytest.raises(InvalidArgument, match="8 levels"):
+        requests.question(search_pb2.SearchRequest(query=query, filter=deeper))
 
 
 async def of(*terms: WeightedTerm) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -154,7 +214,7 @@ IMAGE = common_pb2.Image(
 
 
 def spliced(fields: tuple[str, ...]) -> search_pb2.SearchResponse:
-    answer = Answer([Hit(b"a", 0.5, 7, IMAGE.SerializeToString())], 2, 1, 10, [("SHARDS_MISSING", "one")], MODEL, 9)
+    answer = Answer([Hit(b"a", 0.5, 7, IMAGE.SerializeToString())], 2, 1, 10, 10, [("SHARDS_MISSING", "one")], MODEL, 9)
     body = splice.body(answer, fields)
     sent = splice.reply(Reply(body, Source.SHARED, Times(total=0.002, encode=0.001)), "r1")
     outcome = search_pb2.SearchBatchResponse.FromString(splice.batch([sent, NotFound("no", field="f")]))

@@ -13,7 +13,16 @@ from services.gateway.questions import Question, WeightedTerm
 from services.gateway.questions import Stored as StoredImage
 from services.gateway.search import Search
 from services.gateway.vectors import Vectors
-from sightline.errors import DeadlineExceeded, FailedPrecondition, NotFound, SightlineError, Unavailable
+from services.store import Shard
+from sightline.errors import (
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    SightlineError,
+    Unavailable,
+)
+from sightline.filters import Filter, attribute
 from tests.unit.gateway_fakes import Cache, Collections, Encoder, Searchers, group, manifest, question
 
 
@@ -172,7 +181,7 @@ async def test_an_unknown_image_is_not_found() -> None:
 class GoneThenThere(Searchers):
     """Has generation 2 only."""
 
-    async def search(self, manifest, vector, k, *, documents, deadline):  # type: ignore[no-untyped-def]
+    async def search(self, manifest, vector, k, *, documents, deadline, condition=None):  # type: ignore[no-untyped-def]
         if manifest.generation != 2:
             raise FailedPrecondition("not loaded", reason="GENERATION_NOT_LOADED")
         return await super().search(manifest, vector, k, documents=documents, deadline=deadline)
@@ -198,7 +207,7 @@ async def test_a_generation_that_nobody_has_yet_is_unavailable_not_wrong() -> No
 class SlowGroup(Searchers):
     """Has a second group that answers only those who have a second."""
 
-    async def search(self, manifest, vector, k, *, documents, deadline):  # type: ignore[no-untyped-def]
+    async def search(self, manifest, vector, k, *, documents, deadline, condition=None):  # type: ignore[no-untyped-def]
         left = deadline - asyncio.get_running_loop().time()
         await asyncio.sleep(min(left * 0.9, 0.2))
         return self.answers if left > 1 else [self.answers[0], DeadlineExceeded("too late")]
@@ -250,3 +259,36 @@ async def test_what_is_computed_during_a_slow_look_is_not_computed_again() -> No
     slow.gate.set()
     assert (await late).source is Source.LOCAL
     assert len(gateway.encoder.encoded) == 1
+
+
+async def test_a_filter_goes_to_the_searchers_and_its_matches_are_counted() -> None:
+    """The searchers are asked with the filter; the answer says how many images meet it, and is cached under it."""
+    answers = (replace(group((0.9, b"a")), matched=3), replace(group((0.8, b"b"), shard=1), matched=4))
+    searchers, wanted = Searchers(*answers), attribute("year").between(2000, 2010)
+    gateway = Gateway(searchers)
+    await gateway.ask(question(condition=wanted))
+    assert searchers.conditions == [wanted]
+    assert gateway.answers[0].images_matched == 7
+    assert (await gateway.ask(question(condition=wanted))).source is Source.LOCAL
+    assert (await gateway.ask(question())).source is Source.MISS
+
+
+@pytest.mark.parametrize("condition", [attribute("size").exists(), attribute("year").equals("2001")])
+async def test_a_filter_that_does_not_fit_the_collection_is_refused_before_anybody_is_asked(condition: Filter) -> None:
+    """Attributes that the collection does not have, and values of another type, cost neither encoder nor searchers."""
+    searchers = two_groups()
+    gateway = Gateway(searchers)
+    with pytest.raises(InvalidArgument, match=r"size|year"):
+        await gateway.ask(question(condition=condition))
+    assert searchers.asked == []
+
+
+async def test_a_generation_without_a_table_of_attributes_takes_no_filters() -> None:
+    """A generation that was built before there were filters is searched as ever, and says why it cannot be filtered."""
+    gateway = Gateway(two_groups())
+    old = replace(gateway.collections.manifest, shards=(Shard(0, 10, ()), Shard(1, 10, ())))
+    gateway.collections.manifest = old
+    assert (await gateway.ask(question())).body
+    with pytest.raises(FailedPrecondition, match="build and publish it anew") as caught:
+        await gateway.ask(question(condition=attribute("year").exists()))
+    assert caught.value.reason == "NOT_FILTERABLE"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sightline import Filter, ImageId, SearchRequest, Weighted, attribute, image, text, vector
-from sightline._translate import from_image, from_value, to_filter, to_query, to_request, to_value
+from sightline._filter_messages import from_value, to_filter, to_value
+from sightline._translate import from_image, to_query, to_request
 from sightline.filters import AttributeValue
 from sightline.queries import Picture, Text, as_query
 from sightline.v1 import common_pb2

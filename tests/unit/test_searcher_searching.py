@@ -15,6 +15,7 @@ from services.index import Hits
 from services.searcher.searching import Answer, Query, Searching
 from services.store import Manifest
 from sightline.errors import DeadlineExceeded, ResourceExhausted
+from sightline.filters import Filter
 from tests.corpus import MODEL, Vectors
 
 MANIFEST = Manifest("c", 1, MODEL, 0, ())
@@ -32,14 +33,17 @@ class Slow:
     shards: tuple[int, ...] = (0,)
     images: int = 1
 
-    def search(self, vectors: Vectors, ks: Sequence[int]) -> list[Hits]:
+    def search(
+        self, vectors: Vectors, ks: Sequence[int], conditions: Sequence[Filter | None] | None = None
+    ) -> list[Hits]:
         self.batches.append(list(ks))
         self.threads.add(threading.current_thread().name)
         assert self.go.wait(20)
         if self.poison in ks:
             raise ValueError("poisoned")
         return [
-            Hits(vector[:1], np.zeros(1, np.uint64), [str(k).encode()]) for vector, k in zip(vectors, ks, strict=True)
+            Hits(vector[:1], np.zeros(1, np.uint64), [str(k).encode()], 1)
+            for vector, k in zip(vectors, ks, strict=True)
         ]
 
     def documents(self, rows: Sequence[int]) -> list[bytes]:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sightline.v1 import common_pb2 as sightline_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$sightline/internal/v1/searcher.proto\x12\x15sightline.internal.v1\x1a\x19sightline/v1/common.proto\"A\n\rSearchRequest\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.sightline.internal.v1.SearchItem\"\x9e\x01\n\nSearchItem\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\t\n\x01k\x18\x03 \x01(\r\x12\x0e\n\x06vector\x18\x04 \x01(\x0c\x12\x11\n\tdocuments\x18\x05 \x01(\x08\x12$\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x14\n\x0cremaining_ms\x18\x07 \x01(\r\"F\n\x0eSearchResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.sightline.internal.v1.SearchResult\"\x90\x01\n\x0cSearchResult\x12\"\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x13.sightline.v1.Error\x12\x0e\n\x06scores\x18\x02 \x01(\x0c\x12\x0c\n\x04rows\x18\x03 \x01(\x0c\x12\x0b\n\x03ids\x18\x04 \x01(\x0c\x12\x11\n\tdocuments\x18\x05 \x03(\x0c\x12\x0e\n\x06shards\x18\x06 \x01(\r\x12\x0e\n\x06images\x18\x07 \x01(\x04\"\x89\x01\n\x0c\x46\x65tchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04rows\x18\x03 \x01(\x0c\x12\x0b\n\x03ids\x18\x04 \x03(\t\x12\x11\n\tdocuments\x18\x05 \x01(\x08\x12\x12\n\nthumbnails\x18\x06 \x01(\x08\x12\x0f\n\x07vectors\x18\x07 \x01(\x08\"D\n\rFetchResponse\x12\x33\n\x06images\x18\x01 \x03(\x0b\x32#.sightline.internal.v1.FetchedImage\"R\n\x0c\x46\x65tchedImage\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x10\n\x08\x64ocument\x18\x02 \x01(\x0c\x12\x11\n\tthumbnail\x18\x03 \x01(\x0c\x12\x0e\n\x06vector\x18\x04 \x01(\x0c\"\x0f\n\rStatusRequest\"m\n\x0eStatusResponse\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0e\n\x06groups\x18\x02 \x01(\r\x12<\n\x0b\x63ollections\x18\x03 \x03(\x0b\x32\'.sightline.internal.v1.LoadedCollection\"v\n\x10LoadedCollection\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x13\n\x0bgenerations\x18\x02 \x03(\x04\x12\x39\n\x07refused\x18\x03 \x03(\x0b\x32(.sightline.internal.v1.RefusedGeneration\"7\n\x11RefusedGeneration\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t2\x93\x02\n\x0fSearcherService\x12U\n\x06Search\x12$.sightline.internal.v1.SearchRequest\x1a%.sightline.internal.v1.SearchResponse\x12R\n\x05\x46\x65tch\x12#.sightline.internal.v1.FetchRequest\x1a$.sightline.internal.v1.FetchResponse\x12U\n\x06Status\x12$.sightline.internal.v1.StatusRequest\x1a%.sightline.internal.v1.StatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$sightline/internal/v1/searcher.proto\x12\x15sightline.internal.v1\x1a\x19sightline/v1/common.proto\"A\n\rSearchRequest\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.sightline.internal.v1.SearchItem\"\x9e\x01\n\nSearchItem\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\t\n\x01k\x18\x03 \x01(\r\x12\x0e\n\x06vector\x18\x04 \x01(\x0c\x12\x11\n\tdocuments\x18\x05 \x01(\x08\x12$\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x14.sightline.v1.Filter\x12\x14\n\x0cremaining_ms\x18\x07 \x01(\r\"F\n\x0eSearchResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.sightline.internal.v1.SearchResult\"\xa1\x01\n\x0cSearchResult\x12\"\n\x05\x65rror\x18\x01 \x01(\x0b\x32\x13.sightline.v1.Error\x12\x0e\n\x06scores\x18\x02 \x01(\x0c\x12\x0c\n\x04rows\x18\x03 \x01(\x0c\x12\x0b\n\x03ids\x18\x04 \x01(\x0c\x12\x11\n\tdocuments\x18\x05 \x03(\x0c\x12\x0e\n\x06shards\x18\x06 \x01(\r\x12\x0e\n\x06images\x18\x07 \x01(\x04\x12\x0f\n\x07matched\x18\x08 \x01(\x04\"\x89\x01\n\x0c\x46\x65tchRequest\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x0c\n\x04rows\x18\x03 \x01(\x0c\x12\x0b\n\x03ids\x18\x04 \x03(\t\x12\x11\n\tdocuments\x18\x05 \x01(\x08\x12\x12\n\nthumbnails\x18\x06 \x01(\x08\x12\x0f\n\x07vectors\x18\x07 \x01(\x08\"D\n\rFetchResponse\x12\x33\n\x06images\x18\x01 \x03(\x0b\x32#.sightline.internal.v1.FetchedImage\"R\n\x0c\x46\x65tchedImage\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\x10\n\x08\x64ocument\x18\x02 \x01(\x0c\x12\x11\n\tthumbnail\x18\x03 \x01(\x0c\x12\x0e\n\x06vector\x18\x04 \x01(\x0c\"\x0f\n\rStatusRequest\"m\n\x0eStatusResponse\x12\r\n\x05group\x18\x01 \x01(\r\x12\x0e\n\x06groups\x18\x02 \x01(\r\x12<\n\x0b\x63ollections\x18\x03 \x03(\x0b\x32\'.sightline.internal.v1.LoadedCollection\"v\n\x10LoadedCollection\x12\x12\n\ncollection\x18\x01 \x01(\t\x12\x13\n\x0bgenerations\x18\x02 \x03(\x04\x12\x39\n\x07refused\x18\x03 \x03(\x0b\x32(.sightline.internal.v1.RefusedGeneration\"7\n\x11RefusedGeneration\x12\x12\n\ngeneration\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t2\x93\x02\n\x0fSearcherService\x12U\n\x06Search\x12$.sightline.internal.v1.SearchRequest\x1a%.sightline.internal.v1.SearchResponse\x12R\n\x05\x46\x65tch\x12#.sightline.internal.v1.FetchRequest\x1a$.sightline.internal.v1.FetchResponse\x12U\n\x06Status\x12$.sightline.internal.v1.StatusRequest\x1a%.sightline.internal.v1.StatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,21 +39,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHRESPONSE']._serialized_start=318
   _globals['_SEARCHRESPONSE']._serialized_end=388
   _globals['_SEARCHRESULT']._serialized_start=391
-  _globals['_SEARCHRESULT']._serialized_end=535
-  _globals['_FETCHREQUEST']._serialized_start=538
-  _globals['_FETCHREQUEST']._serialized_end=675
-  _globals['_FETCHRESPONSE']._serialized_start=677
-  _globals['_FETCHRESPONSE']._serialized_end=745
-  _globals['_FETCHEDIMAGE']._serialized_start=747
-  _globals['_FETCHEDIMAGE']._serialized_end=829
-  _globals['_STATUSREQUEST']._serialized_start=831
-  _globals['_STATUSREQUEST']._serialized_end=846
-  _globals['_STATUSRESPONSE']._serialized_start=848
-  _globals['_STATUSRESPONSE']._serialized_end=957
-  _globals['_LOADEDCOLLECTION']._serialized_start=959
-  _globals['_LOADEDCOLLECTION']._serialized_end=1077
-  _globals['_REFUSEDGENERATION']._serialized_start=1079
-  _globals['_REFUSEDGENERATION']._serialized_end=1134
-  _globals['_SEARCHERSERVICE']._serialized_start=1137
-  _globals['_SEARCHERSERVICE']._serialized_end=1412
+  _globals['_SEARCHRESULT']._serialized_end=552
+  _globals['_FETCHREQUEST']._serialized_start=555
+  _globals['_FETCHREQUEST']._serialized_end=692
+  _globals['_FETCHRESPONSE']._serialized_start=694
+  _globals['_FETCHRESPONSE']._serialized_end=762
+  _globals['_FETCHEDIMAGE']._serialized_start=764
+  _globals['_FETCHEDIMAGE']._serialized_end=846
+  _globals['_STATUSREQUEST']._serialized_start=848
+  _globals['_STATUSREQUEST']._serialized_end=863
+  _globals['_STATUSRESPONSE']._serialized_start=865
+  _globals['_STATUSRESPONSE']._serialized_end=974
+  _globals['_LOADEDCOLLECTION']._serialized_start=976
+  _globals['_LOADEDCOLLECTION']._serialized_end=1094
+  _globals['_REFUSEDGENERATION']._serialized_start=1096
+  _globals['_REFUSEDGENERATION']._serialized_end=1151
+  _globals['_SEARCHERSERVICE']._serialized_start=1154
+  _globals['_SEARCHERSERVICE']._serialized_end=1429
 # @@protoc_insertion_point(module_scope)

@@ -128,6 +128,7 @@ class SearchResult(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     SHARDS_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
+    MATCHED_FIELD_NUMBER: _builtins.int
     scores: _builtins.bytes
     """Little-endian float32, n."""
     rows: _builtins.bytes
@@ -138,6 +139,8 @@ class SearchResult(_message.Message):
     """Shards of the collection that this group searched."""
     images: _builtins.int
     """Images in them."""
+    matched: _builtins.int
+    """Those of them that meet the filter; all of them where there is none."""
     @_builtins.property
     def error(self) -> _common_pb2.Error:
         """Set where the query failed; nothing else is then."""
@@ -156,10 +159,11 @@ class SearchResult(_message.Message):
         documents: _abc.Iterable[_builtins.bytes] | None = ...,
         shards: _builtins.int = ...,
         images: _builtins.int = ...,
+        matched: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "error", b"error", "ids", b"ids", "images", b"images", "rows", b"rows", "scores", b"scores", "shards", b"shards"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["documents", b"documents", "error", b"error", "ids", b"ids", "images", b"images", "matched", b"matched", "rows", b"rows", "scores", b"scores", "shards", b"shards"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
