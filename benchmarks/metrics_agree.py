@@ -24,7 +24,7 @@ from torchmetrics.functional.retrieval import (
 
 from benchmarks.proof import Proof
 from training.evaluation.measures import measure, measure_names
-from training.evaluation.ranking import rank
+from training.evaluation.ranking import Pool
 
 CASES = 1_000
 CUTOFFS = (1, 5, 10)
@@ -96,7 +96,7 @@ def random_case(seed: int) -> Case:
 def ranking(case: Case) -> tuple[str, ...]:
     """The ids that are found, best first, by the product's own ranking."""
     # One dimension, in which a picture's vector is its score.
-    [(found, _)] = rank(np.ones((1, 1), np.float32), case.scores[:, None], case.ids, case.depth)
+    [(found, _)] = Pool(case.ids, case.scores[:, None]).search(np.ones((1, 1), np.float32), case.depth)
     return found
 
 
@@ -139,7 +139,7 @@ def published_distances(seed: int) -> dict[str, float]:
     for row in positive:
         row[drawn.choice(images, 1 if seed % 2 else int(drawn.integers(1, 6)), replace=False)] = True
     texts, pool = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (texts, pool))
-    ranked = [found for found, _ in rank(texts, pool, ids, images)]
+    ranked = [found for found, _ in Pool(ids, pool).search(texts, images)]
     right = [{ids[place]: 1 for place in row.nonzero().flatten().tolist()} for row in positive]
     ours = measure(ranked, right, CUTOFFS).mean(axis=0)
     hits, recalls = zip(*(_published(ranked, ids, positive, k) for k in CUTOFFS), strict=True)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from services.encoder.ports import Model
 from services.pictures import prepare
+from sightline.errors import InvalidArgument
 from sightline.queries import ImageId, Part, Text
 from training.evaluation.pictures import open_file, thumbnails
 from training.evaluation.queries import Query
-from training.evaluation.ranking import rank
+from training.evaluation.ranking import Pool
 from training.evaluation.searching import Found, Progress, Run
 
 BATCH = 64
@@ -34,8 +35,7 @@ class LocalModel:
 
     def __init__(self, model: Model, files: Mapping[str, str], progress: Progress = lambda done, of: None) -> None:
         self._model, self._files, self._progress = model, dict(files), progress
-        self._places = {identifier: place for place, identifier in enumerate(self._files)}
-        self._pool: Vectors | None = None
+        self._pool: Pool | None = None
 
     def run(self, queries: Sequence[Query], depth: int, progress: Progress) -> Run:
         """See Subject.
@@ -43,11 +43,11 @@ class LocalModel:
         Raises:
             SightlineError: a picture cannot be read, or there are none.
         """
-        pool, ids, found = self._encoded(), list(self._files), []
+        pool, found = self._encoded(), list[Found]()
         began = time.monotonic()
         for start in range(0, len(queries), BATCH):
             questions, errors = self._questions(queries[start : start + BATCH])
-            ranked = rank(questions, pool, ids, depth)
+            ranked = pool.search(questions, depth)
             found += [
                 Found(error=error) if error else Found(*answer) for error, answer in zip(errors, ranked, strict=True)
             ]
@@ -59,7 +59,7 @@ class LocalModel:
         return Run(
             found=(*timed, *found[len(timed) :]),
             subject={"kind": "model", "model": {"name": card.name, "digest": card.digest, "dimension": card.dimension}},
-            pool=len(ids),
+            pool=len(pool.ids),
             queries_per_second=len(queries) / seconds,
             timing=f"in process: rate in batches of {BATCH}, latencies of {len(times)} queries asked alone",
         )
@@ -71,7 +71,7 @@ class LocalModel:
     def _time(self, query: Query, depth: int) -> float:
         began = time.monotonic()
         questions, _ = self._questions([query])
-        list(rank(questions, self._encoded(), list(self._files), depth))
+        list(self._encoded().search(questions, depth))
         return (time.monotonic() - began) * 1000
 
     def _questions(self, queries: Sequence[Query]) -> tuple[Vectors, list[str]]:
@@ -94,17 +94,18 @@ class LocalModel:
         if isinstance(part, Text):
             return texts[part.words]
         assert isinstance(part, ImageId), "query sets know no other parts"
-        row: Vectors = self._encoded()[self._places[part.id]]
-        return row
+        return self._encoded()[part.id]
 
     def _texts(self, texts: Sequence[str]) -> Iterable[Vectors]:
         if not texts:
             return []
         return self._model.finish(self._model.run_texts(self._model.prepare_texts(texts)))
 
-    def _encoded(self) -> Vectors:
+    def _encoded(self) -> Pool:
         if self._pool is None:
-            self._pool = np.concatenate(list(self._encode()))
+            if not self._files:
+                raise InvalidArgument("there are no pictures to rank", field="images")
+            self._pool = Pool(list(self._files), np.concatenate(list(self._encode())))
         return self._pool
 
     def _encode(self) -> Iterable[Vectors]:

@@ -12,22 +12,31 @@ from services.runtime.ranking import sort_keys
 _AT_A_TIME = 8 << 20  # scores held
 
 
-def rank(
-    questions: NDArray[np.float32], pool: NDArray[np.float32], ids: Sequence[str], depth: int
-) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
-    """For each question the ids and cosines of the nearest `depth` of the pool, best first.
+class Pool:
+    """Pictures that are ranked.
 
     Args:
-        questions, pool: unit vectors, float32 [n, d] and [m, d].
-        ids: m of them, distinct.
+        ids: n of them, distinct.
+        vectors: unit vectors, float32 [n, d].
     """
-    order = sorted(range(len(ids)), key=ids.__getitem__)  # by code point, which is by UTF-8
-    names, vectors = [ids[place] for place in order], pool[order]
-    portion = max(1, _AT_A_TIME // max(1, len(names)))
-    for start in range(0, len(questions), portion):
-        for row in questions[start : start + portion] @ vectors.T:
-            best = best_places(row, depth)
-            yield tuple(names[place] for place in best), tuple(float(row[place]) for place in best)
+
+    def __init__(self, ids: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        order = sorted(range(len(ids)), key=ids.__getitem__)  # by code point, which is by UTF-8
+        self.ids, self.vectors = [ids[place] for place in order], vectors[order]
+        self._places = {identifier: place for place, identifier in enumerate(self.ids)}
+
+    def __getitem__(self, identifier: str) -> NDArray[np.float32]:
+        """A picture's vector, float32 [d]. Raises KeyError where there is no such picture."""
+        vector: NDArray[np.float32] = self.vectors[self._places[identifier]]
+        return vector
+
+    def search(self, questions: NDArray[np.float32], depth: int) -> Iterator[tuple[tuple[str, ...], tuple[float, ...]]]:
+        """For each question, float32 [m, d], the ids and cosines of the nearest `depth`, best first."""
+        portion = max(1, _AT_A_TIME // max(1, len(self.ids)))
+        for start in range(0, len(questions), portion):
+            for row in questions[start : start + portion] @ self.vectors.T:
+                best = best_places(row, depth)
+                yield tuple(self.ids[place] for place in best), tuple(float(row[place]) for place in best)
 
 
 def best_places(scores: NDArray[np.float32], depth: int) -> NDArray[np.int64]:
