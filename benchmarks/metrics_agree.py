@@ -85,7 +85,7 @@ def random_case(seed: int) -> Case:
     count = int(drawn.integers(max(CUTOFFS), LARGEST + 1))
     scores = drawn.uniform(-1, 1, count).astype(np.float32)
     if seed % 3 == 0:
-        scores = np.round(scores * 4) / 4 + drawn.uniform(-2e-7, 2e-7, count).astype(np.float32)
+        scores = (np.round(scores * 4) / 4 + drawn.uniform(-2e-7, 2e-7, count)).astype(np.float32)
     grades = np.zeros(count, dtype=np.int64)
     right = drawn.choice(count, int(drawn.integers(1, count // 3 + 1)), replace=False)
     grades[right] = drawn.integers(1, 4, len(right))

@@ -57,6 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(given: argparse.Namespace) -> int:
+    _check_outputs(given)
     asked, plan = _asked(given), Plan(given.depth, given.cutoffs, given.resamples, seed=given.seed)
     subject = _subject(given)
     report = evaluate(asked, subject, plan, _progress("queries"))
@@ -69,6 +70,7 @@ def _evaluate(given: argparse.Namespace) -> int:
 
 
 def _compare(given: argparse.Namespace) -> int:
+    _check_outputs(given)
     compared = compare(read_report(given.before), read_report(given.after))
     if given.json:
         write_comparison(compared, given.json)
@@ -84,6 +86,13 @@ def _dataset(given: argparse.Namespace) -> int:
     print(dataset.asked.about)
     print(f"{len(dataset.pictures):,} pictures, {len(dataset.asked.queries):,} queries: {given.out}")
     return 0
+
+
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Raises ValueError where a file could not be written: better now than after a long run."""
+    for file in (given.report, given.json):
+        if file and not file.parent.is_dir():
+            raise ValueError(f"{file} cannot be written: there is no folder {file.parent}")
 
 
 def _asked(given: argparse.Namespace) -> QuerySet:

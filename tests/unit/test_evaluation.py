@@ -333,6 +333,7 @@ def test_a_query_that_fails_counts_as_nothing_found() -> None:
         (["{q}", "--address", "127.0.0.1:9", "--timeout", "0.3"], 1, "DEADLINE_EXCEEDED|UNAVAILABLE"),
         (["{q}", "--model", "models/emoji"], 2, "--model needs --images"),
         (["{missing}", "--address", "x"], 2, "No such file"),
+        (["{q}", "--address", "x", "--json", "{missing}/r.json"], 2, "there is no folder"),
         (["compare", "{q}", "{q}"], 2, "is no report"),
         (["dataset", "coco", "{missing}", "--out", "{missing}"], 2, "dataset_coco.json"),
     ],
