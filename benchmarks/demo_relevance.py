@@ -14,7 +14,7 @@ from services.local.cluster import LocalCluster
 from sightline import Client, SearchRequest
 from sightline.errors import SightlineError
 from sightline.queries import QueryLike
-from training.evaluate import Verdict, evaluate
+from training.judge import Verdict, evaluate
 
 OWN_NAMES = 0.95
 PICTURES = 0.9

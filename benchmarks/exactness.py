@@ -19,7 +19,7 @@ from services.local.cluster import LocalCluster
 from services.local.topology import Topology
 from sightline import CacheState, Client
 from sightline.errors import SightlineError
-from training.evaluate import augmented_pictures, heldout_names, own_names
+from training.judge import augmented_pictures, heldout_names, own_names
 
 OF_EACH_KIND = 100
 QUERIES = 5 * OF_EACH_KIND

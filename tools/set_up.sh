@@ -48,4 +48,8 @@ provide_uv
 [[ -x .venv/bin/python ]] || uv venv --quiet --python "$(command -v "$python")" .venv
 echo "Installing sightline[$1] into .venv (the first time, this downloads what it needs)"
 uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable ".[$1]"
+# What relevance is held against. Of its own needs (Java among them) the part that we call uses none but torch and tqdm.
+if [[ ",$1," == *,dev,* ]]; then
+    uv pip install --quiet --python .venv/bin/python --no-deps clip_benchmark==1.6.2
+fi
 trap - EXIT

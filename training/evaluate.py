@@ -1,177 +1,238 @@
-"""Judges a search by real texts and pictures that have known right answers.
+"""Measures how well a search finds what it should.
 
-    python -m training.evaluate --model models/emoji --pictures DIR
-
-The judge knows no model: it is handed functions that search, so the same one judges a model on its own and a running
-cluster.
+python -m training.evaluate queries.jsonl --address localhost:7700 --collection shop --report report.html
+python -m training.evaluate queries.jsonl --model models/emoji --images images.jsonl --json report.json
+python -m training.evaluate compare before.json after.json --report diff.html
+python -m training.evaluate dataset flickr30k FOLDER --out OUT     local copy -> images.jsonl, queries.jsonl
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
-import random
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageEnhance
+from services.encoder.sources import LoadError
+from sightline.errors import SightlineError
+from training.datasets import catalog
+from training.datasets.dataset import DatasetError, write
+from training.evaluation.captions import read_captions
+from training.evaluation.cluster import Cluster
+from training.evaluation.comparison import CannotCompare, Comparison, compare, write_comparison
+from training.evaluation.evaluating import DEPTH, Plan, evaluate
+from training.evaluation.lines import BadLine
+from training.evaluation.page import Pictures, comparison_page, no_pictures, report_page
+from training.evaluation.pictures import locations, read_rows, thumbnails
+from training.evaluation.queries import CUTOFF_LIMIT, QuerySet, read_queries
+from training.evaluation.report import BadReport, Report, read_report, write_report
+from training.evaluation.resampling import RESAMPLES, SEED
+from training.evaluation.searching import Progress, Subject
+from training.evaluation.trec import read_trec
 
-from training import texts
-from training.emoji import SIDE, Picture, picture_id, pictures
+FAILED, MISTAKEN = 1, 2
+"""Exit codes: some queries failed, or nobody answered; what was asked for makes no sense."""
 
-Ranked = Sequence[Sequence[str]]
-# Ranked picture ids, best first, for each text, or for each picture given as the bytes of a PNG file.
-TextSearch = Callable[[Sequence[str]], Ranked]
-PictureSearch = Callable[[Sequence[bytes]], Ranked]
-
-DEPTHS = (1, 10)
-SEED = 7
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A text, its language, and the ids of all pictures that are right answers."""
-
-    text: str
-    language: str
-    right: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Recall at 1 and at 10 over so many queries."""
-
-    queries: int
-    at_1: float
-    at_10: float
+_CALLERS_LIMIT = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Scores by set of queries and language, where `mean` is the plain mean over languages; and those of pictures."""
-
-    texts: Mapping[str, Mapping[str, Score]]
-    pictures: Score | None
-
-
-def own_names() -> tuple[Query, ...]:
-    """Every name that the model was trained on, once a language."""
-    return _with_ids(_corpus().own_names)
-
-
-def heldout_names() -> tuple[Query, ...]:
-    """Names that are nowhere among the training texts."""
-    return _with_ids(_corpus().heldout_names)
-
-
-def heldout_keywords() -> tuple[Query, ...]:
-    """Keywords nowhere among the training texts, nor within or around any of at least one picture that bears them."""
-    return _with_ids(_corpus().heldout_keywords)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    commands: dict[str, tuple[Callable[[], argparse.ArgumentParser], Callable[[argparse.Namespace], int]]] = {
+        "compare": (_compare_parser, _compare),
+        "dataset": (_dataset_parser, _dataset),
+    }
+    parser, command = commands.get(words[0] if words else "", (_evaluate_parser, _evaluate))
+    given = parser().parse_args(words[1:] if command is not _evaluate else words)
+    try:
+        return command(given)
+    except SightlineError as error:
+        print(f"{error} ({error.reason})", file=sys.stderr)
+        return FAILED
+    except (BadLine, BadReport, CannotCompare, DatasetError, LoadError, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return MISTAKEN
 
 
-QUERY_SETS: Mapping[str, Callable[[], tuple[Query, ...]]] = {
-    "own names": own_names,
-    "held-out names": heldout_names,
-    "held-out keywords": heldout_keywords,
-}
+def _evaluate(given: argparse.Namespace) -> int:
+    _check_outputs(given)
+    asked, plan = _asked(given), Plan(given.depth, given.cutoffs, given.resamples, seed=given.seed)
+    subject = _subject(given)
+    report = evaluate(asked, subject, plan, _progress("queries"))
+    if given.json:
+        write_report(report, given.json)
+    if given.report:
+        given.report.write_text(report_page(report, _patient(subject.pictures)), encoding="utf-8")
+    _tell(report)
+    return FAILED if report.counts["errors"] else 0
 
 
-def augmented_pictures(seed: int = SEED) -> Iterator[tuple[bytes, str]]:
-    """Every picture turned, rescaled, shifted, recoloured and half the time on a coloured ground: PNG bytes and id."""
-    chance = random.Random(seed)
-    for picture in _pictures():
-        file = io.BytesIO()
-        _vary(picture.image, chance).save(file, "PNG", compress_level=1)
-        yield file.getvalue(), picture.id
+def _compare(given: argparse.Namespace) -> int:
+    _check_outputs(given)
+    compared = compare(read_report(given.before), read_report(given.after))
+    if given.json:
+        write_comparison(compared, given.json)
+    if given.report:
+        given.report.write_text(comparison_page(compared, _patient(_pictures(given))), encoding="utf-8")
+    _tell_difference(compared)
+    return 0
 
 
-def recall(ranked: Ranked, right: Sequence[Collection[str]], k: int) -> float:
-    """The share of queries with a right answer among the first k."""
-    hits = [not set(found[:k]).isdisjoint(wanted) for found, wanted in zip(ranked, right, strict=True)]
-    return sum(hits) / len(hits)
+def _dataset(given: argparse.Namespace) -> int:
+    dataset = catalog.DATASETS[given.name](given.root, given.variant)
+    write(dataset, given.out)
+    print(dataset.asked.about)
+    print(f"{len(dataset.pictures):,} pictures, {len(dataset.asked.queries):,} queries: {given.out}")
+    return 0
 
 
-def evaluate(search: TextSearch, search_pictures: PictureSearch | None = None) -> Verdict:
-    """Asks every query of every set, and every augmented picture where pictures can be searched with."""
-    judged = {name: _judge_languages(search, queries()) for name, queries in QUERY_SETS.items()}
-    if search_pictures is None:
-        return Verdict(judged, None)
-    files, ids = zip(*augmented_pictures(), strict=True)
-    return Verdict(judged, _score(search_pictures(files), [{found} for found in ids]))
+def _check_outputs(given: argparse.Namespace) -> None:
+    """Raises ValueError where a file could not be written: better now than after a long run."""
+    for file in (given.report, given.json):
+        if file and not file.parent.is_dir():
+            raise ValueError(f"{file} cannot be written: there is no folder {file.parent}")
 
 
-def _judge_languages(search: TextSearch, queries: Sequence[Query]) -> dict[str, Score]:
-    ranked = search([query.text for query in queries])
-    answers: defaultdict[str, list[tuple[Sequence[str], frozenset[str]]]] = defaultdict(list)
-    for found, query in zip(ranked, queries, strict=True):
-        answers[query.language].append((found, query.right))
-    scores = {language: _score(*zip(*pairs, strict=True)) for language, pairs in answers.items()}
-    return {"mean": _mean(list(scores.values())), **scores}
+def _asked(given: argparse.Namespace) -> QuerySet:
+    if given.captions:
+        return read_captions(given.queries)
+    return read_trec(given.queries, given.qrels) if given.qrels else read_queries(given.queries)
 
 
-def _score(ranked: Ranked, right: Sequence[Collection[str]]) -> Score:
-    at_1, at_10 = (recall(ranked, right, k) for k in DEPTHS)
-    return Score(len(right), at_1, at_10)
-
-
-def _mean(scores: Sequence[Score]) -> Score:
-    count = len(scores)
-    return Score(
-        sum(score.queries for score in scores),
-        sum(score.at_1 for score in scores) / count,
-        sum(score.at_10 for score in scores) / count,
-    )
-
-
-def _vary(image: Image.Image, chance: random.Random) -> Image.Image:
-    turned = image.rotate(chance.uniform(-20, 20), Image.Resampling.BICUBIC)
-    side = round(SIDE * chance.uniform(0.7, 1.0))
-    small = turned.resize((side, side), Image.Resampling.LANCZOS)
-    lit = ImageEnhance.Brightness(small.convert("RGB")).enhance(chance.uniform(0.75, 1.2))
-    cast = Image.new("RGB", lit.size, tuple(round(255 * chance.uniform(0.85, 1.0)) for _ in range(3)))
-    ground = "white" if chance.random() < 0.5 else tuple(chance.randrange(256) for _ in range(3))
-    canvas = Image.new("RGB", (SIDE, SIDE), ground)
-    corner = (chance.randint(0, SIDE - side), chance.randint(0, SIDE - side))
-    canvas.paste(ImageChops.multiply(lit, cast), corner, mask=small.getchannel("A"))
-    return canvas
-
-
-@cache
-def _pictures() -> tuple[Picture, ...]:
-    return pictures()
-
-
-@cache
-def _corpus() -> texts.Corpus:
-    return texts.corpus(picture.key for picture in _pictures())
-
-
-def _with_ids(queries: Sequence[texts.Query]) -> tuple[Query, ...]:
-    return tuple(Query(q.text, q.language, frozenset(map(picture_id, q.right))) for q in queries)
-
-
-def main() -> None:
-    """Judges the model in a folder over the pictures in another, and writes the report."""
+def _subject(given: argparse.Namespace) -> Subject:
+    if given.address:
+        return Cluster(given.address, given.collection, callers=given.callers, timeout=given.timeout)
+    if not given.images:
+        raise ValueError("--model needs --images: the pictures to rank")
     # Only here, so that judging a cluster needs no torch.
-    from training.local_search import LocalSearch  # noqa: PLC0415
-    from training.report import write_report  # noqa: PLC0415
+    from services.encoder.model import load  # noqa: PLC0415
+    from training.evaluation.local import LocalModel  # noqa: PLC0415
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="an open_clip folder")
-    parser.add_argument("--pictures", type=Path, required=True, help="what `python -m training.emoji` wrote")
-    parser.add_argument("--report", type=Path, default=Path(__file__).parent, help="the folder to report to")
-    arguments = parser.parse_args()
-    local = LocalSearch(arguments.model, arguments.pictures)
-    verdict = evaluate(local.by_texts, local.by_pictures)
-    for name, scores in verdict.texts.items():
-        print(f"{name}: R@1 {scores['mean'].at_1:.3f}, R@10 {scores['mean'].at_10:.3f}")
-    print(f"varied pictures: {json.dumps(asdict(verdict)['pictures'])}")
-    write_report(verdict, arguments.model, arguments.report)
+    return LocalModel(load(given.model, given.pretrained), locations(read_rows(given.images)), _progress("pictures"))
+
+
+def _pictures(given: argparse.Namespace) -> Pictures:
+    if given.address:
+        return Cluster(given.address, given.collection).pictures
+    if given.images:
+        files = locations(read_rows(given.images))
+        return lambda ids: thumbnails(files, ids)
+    return no_pictures
+
+
+def _patient(pictures: Pictures) -> Pictures:
+    """A page without pictures is better than none after a long run."""
+
+    def found(ids: Sequence[str]) -> dict[str, bytes]:
+        try:
+            return dict(pictures(ids))
+        except SightlineError as error:
+            print(f"the page has no pictures: {error}", file=sys.stderr)
+            return {}
+
+    return found
+
+
+def _tell(report: Report) -> None:
+    print(report.about)
+    for name, estimate in report.overall.measures.items():
+        print(f"  {name:10}  {estimate.mean:.3f}   {estimate.low:.3f} – {estimate.high:.3f}")
+    if report.latency_ms:
+        shown = ", ".join(f"{name} {report.latency_ms[name]:.1f}" for name in ("p50", "p95", "p99"))
+        print(f"  {report.queries_per_second:,.0f} queries a second; latency in ms: {shown} ({report.timing})")
+    for warning in report.warnings:
+        print(f"  warning: {warning}", file=sys.stderr)
+
+
+def _tell_difference(compared: Comparison) -> None:
+    print(f"{compared.paired:,} queries in both; p of a paired randomisation test, adjusted by Holm's method")
+    for name, one in compared.differences.items():
+        mark = "*" if one.significant else " "
+        print(f"{mark} {name:10}  {one.before:.3f} → {one.after:.3f}   {one.change.mean:+.3f}   p {one.p_holm:.4f}")
+    for warning in compared.warnings:
+        print(f"  warning: {warning}", file=sys.stderr)
+
+
+def _progress(what: str) -> Progress:
+    """Tells how far it is, at most once a second; on one line where that is a terminal's."""
+    last = time.monotonic()
+
+    def tell(done: int, of: int) -> None:
+        nonlocal last
+        if done < of and time.monotonic() < last + (0.2 if sys.stderr.isatty() else 10):
+            return
+        last = time.monotonic()
+        end = "\r" if sys.stderr.isatty() and done < of else "\n"
+        print(f"{done:,} of {of:,} {what}", file=sys.stderr, end=end, flush=True)
+
+    return tell
+
+
+def _evaluate_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("queries", type=Path, help="JSONL with judgments, or topics, or a table of captions")
+    parser.add_argument("--qrels", type=Path, help="judgments in TREC's format; the queries are then topics")
+    parser.add_argument("--captions", action="store_true", help="the queries are captions of the images themselves")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--address", help="host:port of a running cluster's gateway")
+    asked.add_argument("--model", help="a model to run here: a folder, hf-hub:REPOSITORY, or open_clip's name")
+    parser.add_argument("--collection", default="", help="of the cluster; may be left out where there is one alone")
+    parser.add_argument("--callers", type=_whole(_CALLERS_LIMIT), default=1, help="queries under way at a time")
+    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for each call")
+    parser.add_argument("--pretrained", default="", help="beside open_clip's name: a tag, or a file of weights")
+    parser.add_argument("--images", type=Path, help="the pool of --model: a folder, or JSONL as the indexer takes it")
+    parser.add_argument("--depth", type=_whole(CUTOFF_LIMIT), default=DEPTH, help="how many hits to look at")
+    parser.add_argument("--cutoffs", type=_cutoffs, default=(), help="the k of Recall@k, such as 1,5,10")
+    parser.add_argument("--resamples", type=_whole(100_000), default=RESAMPLES, help="of the bootstrap")
+    parser.add_argument("--seed", type=int, default=SEED, help="of its draws")
+    _add_outputs(parser)
+    return parser
+
+
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate compare", description="Compares two runs.")
+    parser.add_argument("before", type=Path, help="what --json of an evaluation wrote")
+    parser.add_argument("after", type=Path, help="that of another, of the same queries")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--address", help="host:port of the cluster that has the pictures to show")
+    shown.add_argument("--images", type=Path, help="the pictures to show: a folder, or JSONL as the indexer takes it")
+    parser.add_argument("--collection", default="", help="of the cluster")
+    _add_outputs(parser)
+    return parser
+
+
+def _dataset_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate dataset", description="Reads a local copy of a published dataset."
+    )
+    parser.add_argument("name", choices=sorted(catalog.DATASETS))
+    parser.add_argument("root", type=Path, help="where its files are; for emoji, where to draw them")
+    parser.add_argument("--variant", default="", help=catalog.VARIANTS)
+    parser.add_argument("--out", type=Path, required=True, help="folder for images.jsonl and queries.jsonl")
+    return parser
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--report", type=Path, help="write an HTML page here")
+    parser.add_argument("--json", type=Path, help="write JSON here")
+
+
+def _whole(most: int) -> Callable[[str], int]:
+    def whole(text: str) -> int:
+        if not text.isdecimal() or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {most:,}, is {text!r}")
+        return int(text)
+
+    return whole
+
+
+def _cutoffs(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_whole(CUTOFF_LIMIT)(one.strip()) for one in text.split(",")}))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

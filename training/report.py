@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.evaluate import Verdict
+from training.judge import Verdict
 
 _PAGE = """# The bundled model: how well it does
 
@@ -40,7 +40,7 @@ changed, and half the time put on a ground of any colour, then searched with: it
 
     python -m training.train --work DIR --out models/emoji
     python -m training.emoji PICTURES
-    python -m training.evaluate --model models/emoji --pictures PICTURES
+    python -m training.judge --model models/emoji --pictures PICTURES
 
 Three stages. First the texts against one free vector a picture, with no picture looked at: the vectors come to hold
 the meaning. Then the picture tower onto those vectors. Last the text tower, from where the first stage left it, onto

@@ -20,7 +20,7 @@ from services.local.cluster import LocalCluster
 from services.local.topology import Topology
 from tests.e2e.conftest import StartCluster
 from tests.tiny_clip import tiny_clip
-from training import evaluate
+from training import judge
 
 TEXTS = ["a red apple", "two hearts", "a cat that laughs"]
 LANGUAGES = ("en", "zh", "ru")
@@ -69,7 +69,7 @@ def test_relevance_is_judged(cluster: LocalCluster, pictures: Path, monkeypatch:
 
     verdict = demo_relevance.judge(cluster.gateway)
 
-    assert set(verdict.texts) == set(evaluate.QUERY_SETS)
+    assert set(verdict.texts) == set(judge.QUERY_SETS)
     assert all(set(scores) == {"mean", *LANGUAGES} for scores in verdict.texts.values())
     assert verdict.texts["own names"]["mean"].queries == 10 * len(LANGUAGES)
     assert min(verdict.texts["own names"][language].at_1 for language in LANGUAGES) >= 0.8
@@ -125,11 +125,11 @@ def _batch_sizes(cluster: LocalCluster, name: str) -> dict[str, float]:
 def _ask_less(monkeypatch: pytest.MonkeyPatch, indexed: set[str]) -> None:
     """Ten queries of each set and language, and twelve pictures, whose right answers are among the indexed."""
 
-    def few(queries: tuple[evaluate.Query, ...]) -> tuple[evaluate.Query, ...]:
+    def few(queries: tuple[judge.Query, ...]) -> tuple[judge.Query, ...]:
         found = [query for query in queries if query.right & indexed]
         return tuple(one for language in LANGUAGES for one in [q for q in found if q.language == language][:10])
 
-    sets = {name: few(queries()) for name, queries in evaluate.QUERY_SETS.items()}
-    varied = list(islice((one for one in evaluate.augmented_pictures() if one[1] in indexed), 12))
-    monkeypatch.setattr(evaluate, "QUERY_SETS", {name: lambda some=some: some for name, some in sets.items()})
-    monkeypatch.setattr(evaluate, "augmented_pictures", lambda: iter(varied))
+    sets = {name: few(queries()) for name, queries in judge.QUERY_SETS.items()}
+    varied = list(islice((one for one in judge.augmented_pictures() if one[1] in indexed), 12))
+    monkeypatch.setattr(judge, "QUERY_SETS", {name: lambda some=some: some for name, some in sets.items()})
+    monkeypatch.setattr(judge, "augmented_pictures", lambda: iter(varied))

@@ -14,7 +14,7 @@ from torch import nn
 
 from training import emoji, sources, texts
 from training.batches import pad
-from training.evaluate import recall
+from training.judge import recall
 from training.local_search import LocalSearch, load_tokenizer
 from training.model import CONTEXT_LENGTH, MERGES_FILE, build, encode_text
 from training.stages import Plan, Stage

@@ -1,0 +1,177 @@
+"""Judges a search by real texts and pictures that have known right answers.
+
+    python -m training.judge --model models/emoji --pictures DIR
+
+The judge knows no model: it is handed functions that search, so the same one judges a model on its own and a running
+cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from PIL import Image, ImageChops, ImageEnhance
+
+from training import texts
+from training.emoji import SIDE, Picture, picture_id, pictures
+
+Ranked = Sequence[Sequence[str]]
+# Ranked picture ids, best first, for each text, or for each picture given as the bytes of a PNG file.
+TextSearch = Callable[[Sequence[str]], Ranked]
+PictureSearch = Callable[[Sequence[bytes]], Ranked]
+
+DEPTHS = (1, 10)
+SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text, its language, and the ids of all pictures that are right answers."""
+
+    text: str
+    language: str
+    right: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Recall at 1 and at 10 over so many queries."""
+
+    queries: int
+    at_1: float
+    at_10: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Scores by set of queries and language, where `mean` is the plain mean over languages; and those of pictures."""
+
+    texts: Mapping[str, Mapping[str, Score]]
+    pictures: Score | None
+
+
+def own_names() -> tuple[Query, ...]:
+    """Every name that the model was trained on, once a language."""
+    return _with_ids(_corpus().own_names)
+
+
+def heldout_names() -> tuple[Query, ...]:
+    """Names that are nowhere among the training texts."""
+    return _with_ids(_corpus().heldout_names)
+
+
+def heldout_keywords() -> tuple[Query, ...]:
+    """Keywords nowhere among the training texts, nor within or around any of at least one picture that bears them."""
+    return _with_ids(_corpus().heldout_keywords)
+
+
+QUERY_SETS: Mapping[str, Callable[[], tuple[Query, ...]]] = {
+    "own names": own_names,
+    "held-out names": heldout_names,
+    "held-out keywords": heldout_keywords,
+}
+
+
+def augmented_pictures(seed: int = SEED) -> Iterator[tuple[bytes, str]]:
+    """Every picture turned, rescaled, shifted, recoloured and half the time on a coloured ground: PNG bytes and id."""
+    chance = random.Random(seed)
+    for picture in _pictures():
+        file = io.BytesIO()
+        _vary(picture.image, chance).save(file, "PNG", compress_level=1)
+        yield file.getvalue(), picture.id
+
+
+def recall(ranked: Ranked, right: Sequence[Collection[str]], k: int) -> float:
+    """The share of queries with a right answer among the first k."""
+    hits = [not set(found[:k]).isdisjoint(wanted) for found, wanted in zip(ranked, right, strict=True)]
+    return sum(hits) / len(hits)
+
+
+def evaluate(search: TextSearch, search_pictures: PictureSearch | None = None) -> Verdict:
+    """Asks every query of every set, and every augmented picture where pictures can be searched with."""
+    judged = {name: _judge_languages(search, queries()) for name, queries in QUERY_SETS.items()}
+    if search_pictures is None:
+        return Verdict(judged, None)
+    files, ids = zip(*augmented_pictures(), strict=True)
+    return Verdict(judged, _score(search_pictures(files), [{found} for found in ids]))
+
+
+def _judge_languages(search: TextSearch, queries: Sequence[Query]) -> dict[str, Score]:
+    ranked = search([query.text for query in queries])
+    answers: defaultdict[str, list[tuple[Sequence[str], frozenset[str]]]] = defaultdict(list)
+    for found, query in zip(ranked, queries, strict=True):
+        answers[query.language].append((found, query.right))
+    scores = {language: _score(*zip(*pairs, strict=True)) for language, pairs in answers.items()}
+    return {"mean": _mean(list(scores.values())), **scores}
+
+
+def _score(ranked: Ranked, right: Sequence[Collection[str]]) -> Score:
+    at_1, at_10 = (recall(ranked, right, k) for k in DEPTHS)
+    return Score(len(right), at_1, at_10)
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    count = len(scores)
+    return Score(
+        sum(score.queries for score in scores),
+        sum(score.at_1 for score in scores) / count,
+        sum(score.at_10 for score in scores) / count,
+    )
+
+
+def _vary(image: Image.Image, chance: random.Random) -> Image.Image:
+    turned = image.rotate(chance.uniform(-20, 20), Image.Resampling.BICUBIC)
+    side = round(SIDE * chance.uniform(0.7, 1.0))
+    small = turned.resize((side, side), Image.Resampling.LANCZOS)
+    lit = ImageEnhance.Brightness(small.convert("RGB")).enhance(chance.uniform(0.75, 1.2))
+    cast = Image.new("RGB", lit.size, tuple(round(255 * chance.uniform(0.85, 1.0)) for _ in range(3)))
+    ground = "white" if chance.random() < 0.5 else tuple(chance.randrange(256) for _ in range(3))
+    canvas = Image.new("RGB", (SIDE, SIDE), ground)
+    corner = (chance.randint(0, SIDE - side), chance.randint(0, SIDE - side))
+    canvas.paste(ImageChops.multiply(lit, cast), corner, mask=small.getchannel("A"))
+    return canvas
+
+
+@cache
+def _pictures() -> tuple[Picture, ...]:
+    return pictures()
+
+
+@cache
+def _corpus() -> texts.Corpus:
+    return texts.corpus(picture.key for picture in _pictures())
+
+
+def _with_ids(queries: Sequence[texts.Query]) -> tuple[Query, ...]:
+    return tuple(Query(q.text, q.language, frozenset(map(picture_id, q.right))) for q in queries)
+
+
+def main() -> None:
+    """Judges the model in a folder over the pictures in another, and writes the report."""
+    # Only here, so that judging a cluster needs no torch.
+    from training.local_search import LocalSearch  # noqa: PLC0415
+    from training.report import write_report  # noqa: PLC0415
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="an open_clip folder")
+    parser.add_argument("--pictures", type=Path, required=True, help="what `python -m training.emoji` wrote")
+    parser.add_argument("--report", type=Path, default=Path(__file__).parent, help="the folder to report to")
+    arguments = parser.parse_args()
+    local = LocalSearch(arguments.model, arguments.pictures)
+    verdict = evaluate(local.by_texts, local.by_pictures)
+    for name, scores in verdict.texts.items():
+        print(f"{name}: R@1 {scores['mean'].at_1:.3f}, R@10 {scores['mean'].at_10:.3f}")
+    print(f"varied pictures: {json.dumps(asdict(verdict)['pictures'])}")
+    write_report(verdict, arguments.model, arguments.report)
+
+
+if __name__ == "__main__":
+    main()
