@@ -6,7 +6,7 @@ from io import BytesIO
 
 from PIL import Image, ImageFile
 
-from services.indexer.places import Span, fetch
+from services.indexer.fetching import Span, fetch
 from services.pictures import FORMATS, thumbnail
 
 LIMIT = 16 << 20
