@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import json
 import re
 from collections import Counter
@@ -24,6 +22,7 @@ from PIL import Image
 
 from benchmarks.bad_input import truncated_jpeg, zip_file
 from benchmarks.emoji import CHECKOUT
+from benchmarks.fuzz_http import http_half
 from benchmarks.mutations import Mutations
 from benchmarks.proof import Proof
 from benchmarks.stage import staged
@@ -34,6 +33,9 @@ from services.runtime.calls import from_rpc_error
 from sightline.v1 import collection_pb2, common_pb2, embed_pb2, image_pb2, search_pb2
 
 MESSAGES = 100_000
+REQUESTS = 3_000
+"""Over HTTP."""
+
 SEED = 4
 CALLERS = 24
 STREAM = 40  # messages of one stream
@@ -41,7 +43,7 @@ TIMEOUT = 60.0
 GROWTH = 96 * 1024 * 1024
 """Bytes that a process may grow by after the first tenth: less than what a leak of a kilobyte a message makes."""
 
-TOPOLOGY = Topology(groups=2, gateways=1, encoders=1, redis=False, encoder_threads=1)
+TOPOLOGY = Topology(groups=2, gateways=1, encoders=1, webs=1, redis=False, encoder_threads=1)
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "gateway": {"cache_bytes": 4 * 1024 * 1024},
     "encoder": {"remembered_texts": 1024},
@@ -88,19 +90,17 @@ class Seen:
 
 
 def bar() -> dict[str, object]:
-    """Mutated messages over gRPC; and, with benchmarks/fuzz_http.py, the web process driven by its OpenAPI.
-
-    Its `prove_all(proof)` notes what it sees, and returns its part of the sentence.
-    """
+    """Mutated messages over gRPC, and the web process driven by its OpenAPI."""
     proof = Proof()
     with TemporaryDirectory() as folder, staged(Path(folder), TOPOLOGY, overrides=SETTINGS, images=500) as stage:
         one, another, *_ = stage.corpus.ids()
         target = Target(stage.cluster, COLLECTION, stage.corpus.model.dimension, (one, another))
         asyncio.run(prove(target, proof, messages=MESSAGES))
-    said = f"{MESSAGES:,} mutated messages over gRPC: no process ended, nothing but documented codes, memory bounded"
-    if importlib.util.find_spec("benchmarks.fuzz_http"):
-        said += f"; {importlib.import_module('benchmarks.fuzz_http').prove_all(proof)}"
-    return proof.outcome(said)
+        http_half(proof, stage.cluster, REQUESTS)
+    return proof.outcome(
+        f"{MESSAGES:,} mutated messages over gRPC: no process ended, nothing but documented codes, memory bounded; "
+        f"{proof.figures['HTTP requests']:,} requests by OpenAPI: no server error, and every reply as documented"
+    )
 
 
 async def prove(target: Target, proof: Proof, *, messages: int) -> None:

@@ -25,8 +25,8 @@ from sightline import SyncClient
 
 SEED = 14
 TIMEOUT = 60.0
-NOT_SERVED = 501
-"""What the contract has and this version does not do is no fault, where the reply says so."""
+NOT_SERVED = {"upsert_images": 501, "delete_images": 501}
+"""What the contract has and this version does not do says so: that is no fault."""
 
 CHECKS = (
     checks.status_code_conformance,
@@ -65,6 +65,7 @@ def http_half(proof: Proof, cluster: LocalCluster, examples: int) -> None:
                     session=session,
                     known=known,
                     count=share,
+                    allowed=NOT_SERVED.get(str(operation.definition.raw.get("operationId"))),
                     statuses=statuses,
                 )
                 name = f"{operation.method.upper()} {operation.path}, {mode.value}"
@@ -89,9 +90,10 @@ def _drive(
     session: requests.Session,
     known: dict[str, str],
     count: int,
+    allowed: int | None,
     statuses: Counter[int],
 ) -> list[str]:
-    """Sends `count` requests of a kind; returns what was wrong with the replies."""
+    """Sends `count` requests of a kind; returns what was wrong with the replies. Of server errors only `allowed` is."""
     faults: list[str] = []
     turns = itertools.count()
 
@@ -111,7 +113,7 @@ def _drive(
             }
         response = case.call(base_url=home, session=session, timeout=TIMEOUT)
         statuses[response.status_code] += 1
-        if response.status_code >= 500 and response.status_code != NOT_SERVED:
+        if response.status_code >= 500 and response.status_code != allowed:
             faults.append(f"{response.status_code}: {case.as_curl_command()[:500]}")
         try:
             case.validate_response(response, checks=list(CHECKS))

@@ -16,8 +16,8 @@ from benchmarks.emoji import MODEL, draw
 from benchmarks.padding import vit_b_32
 from benchmarks.proof import Proof
 from services.encoder import model, onnx_model
-from training.evaluate import heldout_names, own_names
 from training.export import export
+from training.judge import heldout_names, own_names
 
 MEGABYTES = 300.0
 SECONDS = 60.0

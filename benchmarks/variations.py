@@ -68,7 +68,7 @@ def _encoded(folder: Path, variations: int) -> tuple[Vectors, Vectors]:
 def _encode(variations: int) -> tuple[Vectors, Vectors]:
     # Only here: with what is kept, no torch is needed.
     from benchmarks.emoji import PICTURES, draw  # noqa: PLC0415
-    from training.evaluate import augmented_pictures, heldout_names, own_names  # noqa: PLC0415
+    from training.judge import augmented_pictures, heldout_names, own_names  # noqa: PLC0415
     from training.local_search import LocalSearch  # noqa: PLC0415
 
     draw()

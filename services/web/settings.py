@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+
+from pydantic import Field, SecretStr
 
 from services.runtime.settings import Settings
 
@@ -12,6 +14,15 @@ class WebSettings(Settings):
 
     listen: str = Field("0.0.0.0:7780", description="Address of the HTTP port, host:port.")
     gateway: str = Field(description="The gateways: host:port, or any gRPC target; every address of a name is used.")
+    gateway_ca: Path | None = Field(
+        None,
+        description="Speak TLS to the gateways, and trust the certificates of this PEM file; in the clear without it.",
+    )
+    gateway_cert: Path | None = Field(None, description="A certificate to show to the gateways, a PEM file.")
+    gateway_cert_key: Path | None = Field(None, description="Its private key, a PEM file.")
+    gateway_key: SecretStr = Field(
+        SecretStr(""), description="The key to call the gateways with, where they ask for one."
+    )
     default_timeout_seconds: float = Field(5.0, gt=0, le=600, description="Deadline of requests that bring none.")
     max_body_bytes: int = Field(
         32 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024, description="Bytes of one request, or of one line of a stream."
