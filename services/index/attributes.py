@@ -174,8 +174,11 @@ def _schema(types: Mapping[str, str]) -> Any:
 
 
 def _column(rows: Sequence[Mapping[str, AttributeValue]], field: Any) -> Any:
+    values = [row.get(field.name) for row in rows]
     try:
-        return pa.array([row.get(field.name) for row in rows], field.type)
+        if pa.types.is_list(field.type) and any(isinstance(value, str) for value in values):
+            raise pa.ArrowTypeError("a text is no list of texts")  # to Arrow it is one, of its letters
+        return pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as exc:
         message = f"is not {field.type} in every row: {exc}"
         raise InvalidArgument(message, reason="WRONG_TYPE", field=f"attributes.{field.name}") from exc

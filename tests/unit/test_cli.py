@@ -99,7 +99,13 @@ def test_search_prints_json(run: Command) -> None:
     answer = json.loads(run("search", "red apple", "--json", "--top-k", "2").stdout)
     assert [hit["id"] for hit in answer["hits"]] == ["apple", "car"]
     assert answer["hits"][0]["image"]["attributes"] == {"group": "fruit"}
-    assert answer["coverage"] == {"shards_asked": 4, "shards_answered": 4, "images_searched": 3, "complete": True}
+    assert answer["coverage"] == {
+        "shards_asked": 4,
+        "shards_answered": 4,
+        "images_searched": 3,
+        "images_matched": 3,
+        "complete": True,
+    }
     assert (answer["cache"], answer["generation"], answer["model"]["name"]) == ("miss", 1, "fake")
 
 
