@@ -10,6 +10,9 @@ PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
 CODE := sightline services training benchmarks tests tools/contract.py tools/settings_page.py
 
+# Dozens of processes are started: none should compile its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test check prove protos pins clean
 .DEFAULT_GOAL := help
 

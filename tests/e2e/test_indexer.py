@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,6 @@ from sightline.v1 import common_pb2
 from tests.unit.indexer_fakes import DIMENSION, picture_bytes, seeded_vector
 
 CHECKOUT = Path(__file__).parents[2]
-# In a process of its own, which gives its memory back.
-RANDOM_WEIGHTS = """
-import sys, open_clip, torch
-torch.save(open_clip.create_model("ViT-B-32").half().state_dict(), sys.argv[1])
-"""
 START_SECONDS = 180
 MODEL = common_pb2.Model(name="fake", digest="d1", dimension=DIMENSION)
 
@@ -182,58 +177,6 @@ def test_a_group_that_is_gone_keeps_current(cluster: Cluster) -> None:
     cluster.searchers[1].start()
     assert cluster.run("publish").exit_code == 0
     assert cluster.pointers() == (2, 1, None)
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Starts encoders that end with the test; returns the address of each."""
-    started: list[Service] = []
-
-    def start(**settings: object) -> str:
-        started.append(Service("encoder", tmp_path, threads=1, **settings))
-        started[-1].start()
-        return started[-1].address
-
-    yield start
-    for service in started:
-        service.kill()
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder of pictures that look like photographs to a file manager, and a note among them."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for i in range(6):
-        (folder / f"IMG_{i}.jpg").write_bytes(picture_bytes("JPEG", size=(320, 240), grey=40 * i))
-    (folder / "notes.txt").write_text("Holidays")
-    return folder
-
-
-def test_the_bundled_model_says_what_it_is_for(serve: Callable[..., str], photos: Path, tmp_path: Path) -> None:
-    """Photographs are indexed with the bundled model under a warning that points to real weights."""
-    encoder = serve(model=CHECKOUT / "models" / "emoji")
-    result = run("build", str(photos), store=tmp_path / "store", encoders=encoder)
-    assert result.exit_code == 0, result.output
-    assert "is for emoji alone" in result.output
-    assert "for photographs use real weights, for example ViT-B-32" in result.output
-    assert "6 images" in result.output
-    assert "notes.txt" in result.output
-
-
-def test_photographs_are_indexed_with_weights_from_a_file(
-    serve: Callable[..., str], photos: Path, tmp_path: Path
-) -> None:
-    """A checkpoint of open_clip on this disk, named as docs/indexing.md says, indexes a folder, without any warning."""
-    weights = tmp_path / "ViT-B-32.pt"
-    subprocess.run([sys.executable, "-c", RANDOM_WEIGHTS, str(weights)], check=True, timeout=300)
-    encoder = serve(model="ViT-B-32", pretrained=weights)
-    result = run("build", str(photos), store=tmp_path / "store", encoders=encoder)
-    assert result.exit_code == 0, result.output
-    assert "warning" not in result.output
-    manifest = Store(str(tmp_path / "store")).manifest("birds", 1)
-    assert (manifest.images, manifest.model.dimension) == (6, 512)
-    assert manifest.model.name.startswith("ViT-B-32")
 
 
 def run(command: str, *arguments: str, store: Path, encoders: str, searchers: str = "") -> Result:
