@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import subprocess
 import sys
@@ -112,11 +111,23 @@ def _peak(folder: Path, count: int, encoder: str) -> tuple[int, Manifest]:
     made = Made(str(home / "vectors.npy"), count, {})
     # Chunks as they are by default: what is bounded is a matter of what users have.
     process = _start(_command(made, store, encoder, chunk=1024), folder / f"vectors-{count}.log")
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    # Not what the system says of it at its end: that counts what this process had when it started that one.
+    most = 0
+    while process.poll() is None:
+        most = max(most, _high_water(process.pid))
+        time.sleep(0.02)
     if process.returncode:
         raise RuntimeError(f"the indexer ended with {process.returncode}")
-    return usage.ru_maxrss * 1024, Store(str(store)).manifest(COLLECTION, 1)
+    return most, Store(str(store)).manifest(COLLECTION, 1)
+
+
+def _high_water(pid: int) -> int:
+    """Most bytes of memory that a process has had at a time so far; 0 where it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _prove_report(what: str, made: Made, store: Path, proof: Proof) -> None:

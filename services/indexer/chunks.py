@@ -85,7 +85,7 @@ def parse_span(data: bytes) -> tuple[int, int]:
 class Images:
     """The images of a shard in a chunk, in the order of the source; they stay packed until they are asked for."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self._batch = _unpack(data)
 
     def __len__(self) -> int:
@@ -133,8 +133,8 @@ def _pack(batch: pa.RecordBatch) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _unpack(data: bytes) -> pa.RecordBatch:
-    return pa.ipc.open_stream(data).read_next_batch()
+def _unpack(data: bytes | memoryview) -> pa.RecordBatch:
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_next_batch()
 
 
 def _dump(row: Row) -> str:
