@@ -42,7 +42,7 @@ def prove(
     bucket = s3_server.bucket()
     url = f"s3://{bucket}/index"
     _upload(known, bucket)
-    with _web(folder, known) as web:
+    with _web(known[0].file.parent) as web:
         tables = {
             "disk": str(pictures),
             "bucket": _table(known, f"s3://{bucket}/pictures", f"s3://{bucket}/table.jsonl"),
@@ -139,9 +139,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def _web(folder: Path, known: Sequence[Emoji]) -> Iterator[str]:
-    """A plain web server of the pictures' folder; yields its URL."""
-    handler = partial(_Quiet, directory=str(known[0].file.parent))
+def _web(folder: Path) -> Iterator[str]:
+    """A plain web server of a folder; yields its URL."""
+    handler = partial(_Quiet, directory=str(folder))
     server = ThreadingHTTPServer((HOST, 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()

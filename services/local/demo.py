@@ -69,7 +69,7 @@ def run(
         with running(cluster, console):
             if rendering.wait():
                 raise ClusterError("the pictures could not be rendered")
-            _index(cluster, data, console)
+            _index(cluster, data)
             answers = asyncio.run(_ask(cluster, data / "grid.png", fonts, set_up, console))
             console.print(answers)
             console.print(table(run_dir))
@@ -84,7 +84,7 @@ def _rendering(pictures: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "training.emoji", str(pictures)], cwd=CHECKOUT)
 
 
-def _index(cluster: LocalCluster, data: Path, console: Console) -> None:
+def _index(cluster: LocalCluster, data: Path) -> None:
     """Indexes and publishes the pictures, unless these are published already."""
     marker, mark = data / "published", f"{_digest_of_model()} {_digest([data / 'pictures' / '.stamp'])}"
     marked = marker.exists() and marker.read_text() == mark

@@ -86,7 +86,7 @@ def plan(
     ports = (free for free in free_ports(2 * len(_names(topology)) + len(fixed)) if free not in fixed.values())
     addresses = {name: f"{HOST}:{next(ports)}" for name, _ in _names(topology)}
     addresses |= {name: f"{HOST}:{wanted}" for name, wanted in fixed.items() if wanted and name in addresses}
-    told = _told(topology, addresses, store, model, run_dir)
+    told = _told(topology, addresses, store, model)
     specs = []
     for name, role in _names(topology):
         if role == "redis":
@@ -127,9 +127,7 @@ def _places(topology: Topology) -> Iterator[tuple[int, int]]:
     return ((group, replica) for group in range(topology.groups) for replica in range(topology.replicas))
 
 
-def _told(
-    topology: Topology, addresses: Mapping[str, str], store: str, model: str, run_dir: Path
-) -> dict[str, dict[str, Any]]:
+def _told(topology: Topology, addresses: Mapping[str, str], store: str, model: str) -> dict[str, dict[str, Any]]:
     """What all processes of a role are told."""
 
     def listed(role: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from services.indexer.__main__ import app
+from services.local.ports import free_ports
 from services.store import Store
 from sightline.internal.v1 import encoder_pb2, encoder_pb2_grpc
 from sightline.v1 import common_pb2
@@ -48,7 +48,7 @@ class Service:
     """A process that can be killed and started again on the same port."""
 
     def __init__(self, kind: str, folder: Path, **settings: object) -> None:
-        port, health = _free_port(), _free_port()
+        port, health = free_ports(2)
         self.address = f"127.0.0.1:{port}"
         self._command = [sys.executable, "-m", f"services.{kind}"]
         self._ready = f"http://127.0.0.1:{health}/readyz"
@@ -188,10 +188,3 @@ def run(command: str, *arguments: str, store: Path, encoders: str, searchers: st
         "COLUMNS": "200",
     }
     return CliRunner().invoke(app, [command, *arguments, "--collection", "birds"], env=environment)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from services.local import demo
 from services.local.cluster import LocalCluster
@@ -34,8 +32,8 @@ def test_pictures_are_indexed_again_where_the_store_is_gone(tmp_path: Path, monk
     nobody = Topology(0, 0, 0, 0, redis=False)
     cluster = LocalCluster(store=str(store), model="", run_dir=tmp_path / "run", topology=nobody)
     for expected in (1, 1):
-        demo._index(cluster, tmp_path, Console(file=io.StringIO()))
+        demo._index(cluster, tmp_path)
         assert len(builds) == expected
     shutil.rmtree(store)
-    demo._index(cluster, tmp_path, Console(file=io.StringIO()))
+    demo._index(cluster, tmp_path)
     assert len(builds) == 2
