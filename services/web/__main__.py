@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from services.runtime.process import Process
 from services.runtime.settings import load
@@ -10,13 +11,20 @@ from services.web.app import application, bordered
 from services.web.server import serve
 from services.web.settings import WebSettings
 from sightline import Client, Tls
+from sightline.errors import InvalidArgument
 
 
-def _tls(settings: WebSettings) -> Tls | None:
-    """How to speak to the gateways; None in the clear."""
-    if settings.gateway_ca or settings.gateway_cert or settings.gateway_cert_key:
-        return Tls(settings.gateway_ca, settings.gateway_cert, settings.gateway_cert_key)
-    return None
+def tls(settings: WebSettings) -> Tls | None:
+    """How to speak to the gateways; None in the clear. Where a file is wrong, says so and exits with 2."""
+    if not (settings.gateway_ca or settings.gateway_cert or settings.gateway_cert_key):
+        return None
+    tls = Tls(settings.gateway_ca, settings.gateway_cert, settings.gateway_cert_key)
+    try:
+        tls.credentials()
+    except InvalidArgument as error:
+        print(f"SIGHTLINE_GATEWAY_CA, SIGHTLINE_GATEWAY_CERT, SIGHTLINE_GATEWAY_CERT_KEY: {error}", file=sys.stderr)
+        sys.exit(2)
+    return tls
 
 
 async def main() -> None:
@@ -25,7 +33,7 @@ async def main() -> None:
     process = Process(settings)
     client = Client(
         settings.gateway,
-        tls=_tls(settings),
+        tls=tls(settings),
         key=settings.gateway_key.get_secret_value(),
         timeout=settings.default_timeout_seconds,
     )

@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from sightline._filtering import MAX_FILTERS, MAX_VALUES
+
 INT64 = 2**63 - 1
 
 
@@ -108,13 +110,13 @@ class Filter(Body):
     attribute: str | None = Field(None, min_length=1, max_length=512)
     equals: Value | None = Field(None, description="The attribute equals this; a list attribute contains it.")
     in_: list[Value] | None = Field(
-        None, alias="in", min_length=1, max_length=1024, description="It equals one of these."
+        None, alias="in", min_length=1, max_length=MAX_VALUES, description="It equals one of these."
     )
     range: Range | None = None
     exists: StrictBool | None = Field(None, description="It is present, or absent.")
-    all: list[Filter] | None = Field(None, min_length=1, max_length=64)
-    any: list[Filter] | None = Field(None, min_length=1, max_length=64)
-    none: list[Filter] | None = Field(None, min_length=1, max_length=64)
+    all: list[Filter] | None = Field(None, min_length=1, max_length=MAX_FILTERS)
+    any: list[Filter] | None = Field(None, min_length=1, max_length=MAX_FILTERS)
+    none: list[Filter] | None = Field(None, min_length=1, max_length=MAX_FILTERS)
 
     @model_validator(mode="after")
     def _one(self) -> Self:

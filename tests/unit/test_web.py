@@ -18,10 +18,11 @@ from starlette.testclient import TestClient
 
 from services.runtime.health import Health
 from services.web import answers
+from services.web.__main__ import tls
 from services.web.app import application, bordered
 from services.web.settings import WebSettings
 from sightline import FakeClient, Image, SightlineError, results
-from sightline._filtering import MAX_DEPTH
+from sightline._filtering import MAX_DEPTH, MAX_VALUES
 from sightline.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -179,6 +180,24 @@ def test_filters_are_nested_so_deep_and_no_deeper(web: TestClient) -> None:
     assert web.post("/v1/search", json={"query": {"text": "x"}, "filter": condition}).status_code == 200
     told = web.post("/v1/search", json={"query": {"text": "x"}, "filter": {"none": [condition]}}).json()
     assert (told["reason"], str(MAX_DEPTH) in told["message"]) == ("FILTER_TOO_DEEP", True)
+
+
+def test_a_list_of_values_is_as_long_as_the_contract_has_it(web: TestClient) -> None:
+    """As many values as the contract allows are taken; one more is refused, and named."""
+    for count, status in ((MAX_VALUES, 200), (MAX_VALUES + 1, 400)):
+        condition = {"attribute": "year", "in": list(range(count))}
+        reply = web.post("/v1/search", json={"query": {"text": "x"}, "filter": condition})
+        assert reply.status_code == status
+    assert "filter" in reply.json()["field"]
+
+
+@pytest.mark.parametrize("files", [{"gateway_ca": "missing.pem"}, {"gateway_cert": "missing.pem"}])
+def test_a_wrong_certificate_is_told_at_the_start(files: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    """A process whose files for TLS are wrong says which settings to look at, and ends with 2."""
+    with pytest.raises(SystemExit) as ended:
+        tls(WebSettings.model_validate({"gateway": "localhost:1", **files}))
+    assert ended.value.code == 2
+    assert "SIGHTLINE_GATEWAY_CA" in capsys.readouterr().err
 
 
 def test_bodies_have_a_limit(fake: FakeClient) -> None:
