@@ -98,7 +98,7 @@ def test_filtered_answers_equal_brute_force_over_what_matches(tmp_path: Path, sh
 @pytest.mark.parametrize("few", [0, segments.FEW])
 @pytest.mark.parametrize(
     "index",
-    ["IVF8,SQfp16", "IVF8,PQ16x4fs,RFlat", "HNSW16,SQfp16", "PCA24,IVF4,SQfp16", "IDMap,SQ8", "PQ16x4fs", "PQ8"],
+    ["IVF8,SQfp16", "IVF8,PQ16x4fs,RFlat", "HNSW16,SQfp16", "PCA24,IVF4,SQfp16", "IDMap,SQ8", "PQ16x4fs", "PQ8np"],
 )
 def test_any_index_finds_as_many_as_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: str, few: int
