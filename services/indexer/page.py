@@ -43,6 +43,8 @@ def render(outcome: Outcome, left_out: Sequence[LeftOut], count: int) -> bytes:
         "model": f"{manifest.model.name}, {manifest.model.dimension:,} dimensions, {manifest.model.digest[:16]}",
         "index": manifest.index,
     }
+    if outcome.begun.passed_over:
+        facts["passed over"] = f"other files, which are no pictures by their names: {outcome.begun.passed_over:,}"
     text = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=_safe(f"{manifest.collection}, generation {manifest.generation}"),
         tiles="".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items()),
