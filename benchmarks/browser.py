@@ -25,6 +25,13 @@ _FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 </fontconfig>
 """
 
+PAINTED = """async (count) => {
+  const first = [...document.querySelectorAll("#grid img")].slice(0, count);
+  if (first.length < count || first.some((one) => !one.naturalWidth)) return false;
+  await Promise.all(first.map((one) => one.decode()));
+  return true;
+}"""
+
 
 @dataclass
 class Visit:
@@ -69,6 +76,10 @@ class Visit:
         self.page.locator(f"#grid[data-answers={_quoted(words)}][aria-busy=false]").wait_for(
             state="attached", timeout=ANSWER_MS
         )
+
+    def painted(self, count: int) -> None:
+        """Waits until the first pictures found can be seen: their files come after the answer itself."""
+        self.page.wait_for_function(PAINTED, arg=count, timeout=ANSWER_MS)
 
     def captions(self) -> list[str]:
         """The captions of the pictures found, best first."""

@@ -29,7 +29,7 @@ def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     images = [
         Image("apple", "file:///photos/apple.jpg", "red apple", {"group": "fruit"}),
         Image("pear", caption="green apple pear"),
-        Image("car", caption="red car"),
+        Image("car", caption="red car", attributes={"price": 30.0, "tags": ("v-neck",), "colour": "red"}),
     ]
     with served_apart(Servicer(FakeClient(images, thumbnails={"apple": webp("red")}))) as address:
         yield address
