@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -67,23 +67,42 @@ def start_up(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def text_milliseconds(models: Mapping[str, Model], batch: int) -> dict[str, float]:
-    """CPU milliseconds of a text of 6 to 10 words, from text to vector; medians of rounds of A B B A, each of texts
-    that nobody has tokenised before. Both models compute on one thread."""
+    """CPU milliseconds of a text of 6 to 10 words, from text to vector, each of texts that nobody has tokenised before.
+    Both models compute on one thread."""
+    return _side_by_side(models, lambda model, seed: _text_milliseconds(model, batch, 1000 * batch + seed))
+
+
+def picture_milliseconds(models: Mapping[str, Model], batch: int) -> dict[str, float]:
+    """CPU milliseconds of a prepared picture. Both models compute on one thread."""
+    return _side_by_side(models, lambda model, seed: _picture_milliseconds(model, batch, seed))
+
+
+def _side_by_side(models: Mapping[str, Model], measure: Callable[[Model, int], float]) -> dict[str, float]:
+    """Medians of rounds of A B B A, each with a seed of its own."""
     spent: dict[str, list[float]] = {name: [] for name in models}
     for seed in range(ROUNDS + 1):
         for turn, name in enumerate((*models, *reversed(list(models)))):
-            took = _milliseconds(models[name], batch, 1000 * batch + 4 * seed + turn)
+            took = measure(models[name], 4 * seed + turn)
             if seed:  # the first round warms up
                 spent[name].append(took)
     return {name: round(statistics.median(took), 3) for name, took in spent.items()}
 
 
-def _milliseconds(model: Model, batch: int, seed: int) -> float:
+def _text_milliseconds(model: Model, batch: int, seed: int) -> float:
     texts = texts_of(16, (6, 10), seed)
     began = time.process_time()
     for at in range(0, len(texts), batch):
         model.finish(model.run_texts(model.prepare_texts(texts[at : at + batch])))
     return 1000 * (time.process_time() - began) / len(texts)
+
+
+def _picture_milliseconds(model: Model, batch: int, seed: int) -> float:
+    shape = model.card.preparation
+    pictures = np.random.default_rng(seed).integers(0, 256, (8, shape.height, shape.width, 3), dtype=np.uint8)
+    began = time.process_time()
+    for at in range(0, len(pictures), batch):
+        model.finish(model.run_images(list(pictures[at : at + batch])))
+    return 1000 * (time.process_time() - began) / len(pictures)
 
 
 def answers(source: Path, texts: Sequence[str], folder: Path, *, top_k: int = 10) -> list[list[Ranked]]:

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
+from training.sources import cache_folder
+
 CHROMIUM = Path(__file__).resolve().parents[1] / "tools" / "chromium"
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
@@ -97,7 +99,7 @@ def _quoted(words: str) -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Starts Chromium without a window. Nothing asynchronous may run in this thread until it ends."""
-    fonts = Path(os.environ.get("SIGHTLINE_CACHE") or Path.home() / ".cache" / "sightline") / "debian/usr/share/fonts"
+    fonts = cache_folder() / "debian/usr/share/fonts"
     with TemporaryDirectory() as folder, sync_playwright() as playwright:
         config = Path(folder) / "fonts.conf"
         config.write_text(_FONTS.format(fonts=fonts, cache=folder), encoding="utf-8")

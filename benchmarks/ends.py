@@ -11,11 +11,13 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.emoji import CHECKOUT
-from benchmarks.languages import CACHE, Lacking
+from benchmarks.kept import kept
+from benchmarks.languages import Lacking
+from training.sources import cache_folder
 
 OLDEST, NEWEST = "lowest-direct", "highest"
 """How uv chooses versions."""
@@ -55,24 +57,13 @@ def stated() -> list[str]:
 def _versions(end: str, fresh: bool) -> Path:
     """Returns an environment with what the SDK needs, and without the SDK."""
     words = json.dumps([end, stated(), sys.version_info[:2]])
-    kept = CACHE / "clients" / f"python-{end}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
-    if kept.exists() and not fresh:
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(mkdtemp(dir=kept.parent, prefix=".making-"))
-    try:
-        _uv("venv", "--quiet", "--relocatable", "--allow-existing", "--python", sys.executable, str(making))
+
+    def make(folder: Path) -> None:
+        _uv("venv", "--quiet", "--relocatable", "--allow-existing", "--python", sys.executable, str(folder))
         _uv("pip", "install", "--quiet", "--upgrade", f"--resolution={end}", "--only-binary=:all:",
-            "--python", str(making / "bin" / "python"), *stated())  # fmt: skip
-        if fresh:
-            shutil.rmtree(kept, ignore_errors=True)
-        making.rename(kept)
-    except OSError:
-        if not kept.exists():  # or somebody else was faster
-            raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return kept
+            "--python", str(folder / "bin" / "python"), *stated())  # fmt: skip
+
+    return kept(f"clients/python-{end}-{hashlib.sha256(words.encode()).hexdigest()[:16]}", make, fresh=fresh)
 
 
 def _wheel(folder: Path) -> Path:
@@ -87,7 +78,7 @@ def _wheel(folder: Path) -> Path:
 
 
 def _uv(*arguments: str) -> None:
-    path = f"{os.environ['PATH']}:{CACHE / 'uv' / 'bin'}"
+    path = f"{os.environ['PATH']}:{cache_folder() / 'uv' / 'bin'}"
     if (uv := shutil.which("uv", path=path)) is None:
         raise Lacking("environments of other versions need uv on PATH")
     _run([uv, *arguments], {})

@@ -99,11 +99,11 @@ def prove_flat(part: LoadedGeneration, scale: Scale, proof: Proof, *, queries: i
 def prove_recall(part: LoadedGeneration, scale: Scale, proof: Proof) -> None:
     """Of what brute force finds among the matching images the compressed index finds nearly all, at every share."""
     everything = np.ones(len(scale.images), np.bool_)
-    proof.figures["recall@10 unfiltered"] = _recall(_ask(part, scale.texts, None), scale, everything)
+    proof.figures["recall@10 unfiltered"] = recall(ask(part, scale.texts, None), scale, everything)
     recalls = []
     for name, share, condition, mask in _filters(scale):
-        hits, matching = _ask(part, scale.texts, condition), int(mask.sum())
-        recalls.append(_recall(hits, scale, mask))
+        hits, matching = ask(part, scale.texts, condition), int(mask.sum())
+        recalls.append(recall(hits, scale, mask))
         proof.figures[f"recall@10, {name}, {share}"] = recalls[-1]
         short = sum(len(one.ids) < min(K, matching) for one in hits)
         proof.expect(f"answers with fewer than k, {name}, {share}", short, 0)
@@ -143,7 +143,8 @@ def _rows(scale: Scale) -> Iterator[Row]:
         yield Row(f"{number:06d}", vector, b"", b"", {name: column[number] for name, column in columns.items()})
 
 
-def _ask(part: LoadedGeneration, texts: Vectors, condition: Filter | None) -> list[Hits]:
+def ask(part: LoadedGeneration, texts: Vectors, condition: Filter | None) -> list[Hits]:
+    """Returns the hits of each text, float32 [n, d], asked one by one."""
     return [part.search(query[None], [K], [condition])[0] for query in texts]
 
 
@@ -161,7 +162,8 @@ def _brute_force(images: Vectors, rows: NDArray[np.int64], query: Vectors) -> tu
     return rows[order].tolist(), scores[order].tolist()
 
 
-def _recall(hits: Sequence[Hits], scale: Scale, mask: NDArray[np.bool_]) -> float:
+def recall(hits: Sequence[Hits], scale: Scale, mask: NDArray[np.bool_]) -> float:
+    """Returns the mean share of the best K of the images in the mask, bool [n], that was found."""
     rows = np.flatnonzero(mask)
     among, shares = scale.images[rows], []
     for query, one in zip(scale.texts, hits, strict=True):
@@ -175,7 +177,7 @@ def _round(part: LoadedGeneration, texts: Vectors, condition: Filter, *, first: 
     spent = {}
     for filtered in (first, not first):
         began = time.process_time()
-        _ask(part, texts, condition if filtered else None)
+        ask(part, texts, condition if filtered else None)
         spent[filtered] = (time.process_time() - began) / len(texts)
     return spent[False], spent[True]
 
@@ -184,7 +186,7 @@ def _cold(part: LoadedGeneration, texts: Vectors, below: int, number: int) -> fl
     """CPU µs of a query with a filter that nobody has asked yet."""
     condition = attribute("share").between(-1 - number, below)
     began = time.process_time()
-    _ask(part, texts[:1], condition)
+    ask(part, texts[:1], condition)
     return (time.process_time() - began) * 1e6
 
 

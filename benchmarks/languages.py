@@ -11,13 +11,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 from benchmarks.emoji import CHECKOUT
+from benchmarks.kept import kept
 
 PAGE = CHECKOUT / "docs" / "clients.md"
 PROTOS = CHECKOUT / "protos"
-CACHE = Path(os.environ.get("SIGHTLINE_CACHE") or Path.home() / ".cache" / "sightline")
 GRPCURL = ("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.3")
 SECONDS = 600.0
 
@@ -75,24 +74,15 @@ def _set_up(language: Language) -> Path:
     digest = hashlib.sha256("\0".join((set_up, program)).encode())
     for file in sorted(PROTOS.rglob("*.proto")):
         digest.update(file.read_bytes())
-    kept = CACHE / "clients" / f"{language.name.lower()}-{digest.hexdigest()[:16]}"
-    if kept.exists():
-        return kept
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(mkdtemp(dir=kept.parent, prefix=".making-"))
-    try:
-        shutil.copytree(PROTOS, making / "protos")
-        (making / language.file).write_text(program, encoding="utf-8")
-        bin_folder = _with_protoc(making / "bin")
+
+    def make(folder: Path) -> None:
+        shutil.copytree(PROTOS, folder / "protos")
+        (folder / language.file).write_text(program, encoding="utf-8")
+        bin_folder = _with_protoc(folder / "bin")
         path = f"{bin_folder}:{os.environ['PATH']}"
-        _bash(set_up, making, {"PATH": path, "GOBIN": str(bin_folder), "CGO_ENABLED": "0"})
-        making.rename(kept)
-    except OSError:
-        if not kept.exists():  # or somebody else was faster
-            raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return kept
+        _bash(set_up, folder, {"PATH": path, "GOBIN": str(bin_folder), "CGO_ENABLED": "0"})
+
+    return kept(f"clients/{language.name.lower()}-{digest.hexdigest()[:16]}", make)
 
 
 def _with_protoc(folder: Path) -> Path:

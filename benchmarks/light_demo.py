@@ -76,6 +76,9 @@ def compare(name: str, theirs: model.OpenClipModel, folder: Path, proof: Proof) 
     proof.figures[f"{name}: CPU ms per text"] = {
         f"batch {batch}": backends.text_milliseconds({"onnx": ours, "torch": theirs}, batch) for batch in (1, 16)
     }
+    proof.figures[f"{name}: CPU ms per picture"] = {
+        f"batch {batch}": backends.picture_milliseconds({"onnx": ours, "torch": theirs}, batch) for batch in (1, 8)
+    }
 
 
 def prove_answers(folder: Path, texts: list[str], proof: Proof, source: Path | None = None) -> tuple[int, int]:

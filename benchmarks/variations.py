@@ -1,7 +1,7 @@
 """Many image vectors with the text vectors that ask for them, both made by the bundled model; kept under .cache.
 
 Encoding 200,000 pictures takes hours here. So every picture is varied and encoded a few times (turned, rescaled,
-recoloured, on coloured grounds: `training.evaluate.augmented_pictures`), and the rest are made of these: to a vector
+recoloured, on coloured grounds: `training.judge.augmented_pictures`), and the rest are made of these: to a vector
 that was encoded, the difference between two encoded variations of some other picture is added. Such a difference is
 what varying a picture really does to its vector, and has no part in which images as a whole lie apart from texts. So
 the gap between the two remains, and texts ask from where they do in service: from outside of all the images.

@@ -1,4 +1,4 @@
-"""The attributes of a shard's images: an Arrow file, a column each, mapped into memory. The only importer of pyarrow.
+"""The attributes of a shard's images: an Arrow file, a column each, mapped into memory.
 
 The file is not compressed, so that what is read of it is what a condition looks at, and no more.
 """

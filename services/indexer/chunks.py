@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +52,9 @@ class Encoded:
 def pack_rows(rows: Sequence[Row]) -> bytes:
     """Rows as a file."""
     vectors = [None if row.vector is None else row.vector.astype("<f4").tobytes() for row in rows]
-    return _pack(pa.record_batch([pa.array([_dump(row) for row in rows]), pa.array(vectors, pa.binary())], _ROWS))
+    return pack(
+        _ROWS, [pa.record_batch([pa.array([_dump(row) for row in rows]), pa.array(vectors, pa.binary())], _ROWS)]
+    )
 
 
 def unpack_rows(data: bytes) -> list[Row]:
@@ -66,7 +68,7 @@ def unpack_rows(data: bytes) -> list[Row]:
 
 def pack_images(shards: Sequence[Sequence[Encoded]]) -> bytes:
     """Encoded images as a file, by shard."""
-    parts = [_pack(_batch(images)) if images else b"" for images in shards]
+    parts = [pack(_IMAGES, [_batch(images)]) if images else b"" for images in shards]
     ends = np.cumsum([_POSITION.size * (len(shards) + 1), *(len(part) for part in parts)], dtype="<u8")
     return ends.tobytes() + b"".join(parts)
 
@@ -126,10 +128,12 @@ def _batch(images: Sequence[Encoded]) -> pa.RecordBatch:
     return pa.record_batch([pa.array(values, one.type) for values, one in zip(columns, _IMAGES, strict=True)], _IMAGES)
 
 
-def _pack(batch: pa.RecordBatch) -> bytes:
+def pack(schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> bytes:
+    """An Arrow stream."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
     return bytes(sink.getvalue().to_pybytes())
 
 

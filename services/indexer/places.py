@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from fsspec.core import split_protocol, url_to_fs
 
+from services.store.remote import protocols
 from sightline.errors import InvalidArgument, NotFound, SightlineError, Unavailable
 
 T = TypeVar("T")
@@ -115,12 +116,12 @@ def open_fs(url: str) -> tuple[Any, str]:
 
 def is_http(fs: Any) -> bool:
     """Whether a file system is a web server."""
-    return "http" in fs.protocol
+    return "http" in protocols(fs)
 
 
 def is_local(fs: Any) -> bool:
     """Whether a file system is this machine's."""
-    return "file" in fs.protocol
+    return "file" in protocols(fs)
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from services.indexer.chunks import pack
+
 _ROWS = 4096
 _SCHEMA = pa.schema([("digest", pa.uint64()), ("id", pa.string())])
 
@@ -28,11 +30,7 @@ class Twins:
     def to_bytes(self) -> bytes:
         """All of them, as a file."""
         self._pack()
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, _SCHEMA) as writer:
-            for batch in self._packed:
-                writer.write_batch(batch)
-        return bytes(sink.getvalue().to_pybytes())
+        return pack(_SCHEMA, self._packed)
 
     def _pack(self) -> None:
         columns = [pa.array(self._digests, pa.uint64()), pa.array(self._ids, pa.string())]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from services.store import Manifest, Pointer, Pointers
 from services.store.manifest import parse_manifest
+from services.store.writing import LocalWriter
 from sightline.errors import SightlineError
 
 log = logging.getLogger("sightline.notes")
@@ -53,11 +52,7 @@ class Notes:
             return
         record = {name: _record(noted) for name, noted in known.items()}
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            handle, fresh = tempfile.mkstemp(dir=self._file.parent, prefix=f".{self._file.name}.")
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(record, file)
-            os.replace(fresh, self._file)
+            LocalWriter().write(str(self._file), json.dumps(record).encode())
         except OSError as error:
             log.warning("%s cannot be written: %s", self._file, error)
         self._written = dict(known)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from fsspec.core import url_to_fs
 
 from services.store.patience import Patience
-from services.store.remote import hidden, options, without_secrets
+from services.store.remote import hidden, options, protocols, without_secrets
 from services.store.writing import Writer, writer_for
 from sightline.errors import InvalidArgument, SightlineError, Unavailable
 
@@ -45,7 +45,7 @@ class Files:
     @property
     def local(self) -> Path | None:
         """The folder, where it is one on this machine."""
-        return Path(self._root or "/") if "file" in _protocols(self._fs) else None
+        return Path(self._root or "/") if "file" in protocols(self._fs) else None
 
     def read(self, path: str) -> bytes | None:
         """Returns the file's bytes; None where there is no such file."""
@@ -110,10 +110,6 @@ class Files:
             # Some errors name the whole URL, with the password in it.
             told = without_secrets(f"{type(exc).__name__}: {exc}", self.url)
             raise Unavailable(f"{path}: the store failed: {told}"[:500]) from exc
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 def _number(size: object) -> int | None:

@@ -1,4 +1,4 @@
-"""What fsspec is told of stores over a network: how long to wait, and that others write there too."""
+"""What fsspec is told of stores over a network, how long to wait and that others write there too; and what it tells."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def options(url: str, timeout: float) -> dict[str, Any]:
         configured = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})
         told["config_kwargs"] = {**waits, **tries, "max_pool_connections": CONNECTIONS, **configured}
     return told
+
+
+def protocols(fs: Any) -> tuple[str, ...]:
+    """Returns the names of a file system, such as `s3` and `s3a`; fsspec has one as a text and several as a tuple."""
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 def hidden(url: str) -> str:

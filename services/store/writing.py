@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
+from services.store.remote import protocols
 from sightline.errors import FailedPrecondition
 
 Check = Callable[[bytes | None], None]
@@ -29,14 +30,14 @@ class Writer(Protocol):
 
 def writer_for(fs: Any, *, conditional: bool = True) -> Writer:
     """Returns what writes to the file system; without `conditional`, to any that can be written to at all."""
-    protocols = (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
-    if "file" in protocols:
+    names = protocols(fs)
+    if "file" in names:
         return LocalWriter()
-    if "memory" in protocols:
+    if "memory" in names:
         return MemoryWriter(fs)
-    if "s3" in protocols:
+    if "s3" in names:
         return S3Writer(fs)
-    return NoWriter(protocols[0]) if conditional else PlainWriter(fs, protocols[0])
+    return NoWriter(names[0]) if conditional else PlainWriter(fs, names[0])
 
 
 class LocalWriter:

@@ -15,7 +15,7 @@ from starlette.types import Scope
 
 from services.runtime.health import Health
 from services.runtime.settings import addresses
-from services.web import image_routes, other_routes, search_routes
+from services.web import file_routes, image_routes, other_routes, search_routes
 from services.web.border import Border
 from services.web.errors import of_status, of_validation, reply
 from services.web.originals import Originals
@@ -57,7 +57,8 @@ def application(settings: WebSettings, client: SearchClient, health: Health) -> 
     )
     thumbnails = Thumbnails(client, capacity=settings.max_concurrent_calls, timeout=settings.default_timeout_seconds)
     app.include_router(search_routes.router(client, max_line=settings.max_body_bytes, window=settings.stream_window))
-    app.include_router(image_routes.router(client, thumbnails, originals))
+    app.include_router(image_routes.router(client))
+    app.include_router(file_routes.router(client, thumbnails, originals))
     app.include_router(other_routes.router(client, health))
     app.mount("/", Page(directory=PAGE, html=True))
     app.add_exception_handler(SightlineError, _tell)

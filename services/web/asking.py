@@ -1,4 +1,4 @@
-"""What every route shares: JSON read within limits, path segments that may hold slashes, deadlines."""
+"""What routes share: JSON read within limits, path segments that may hold slashes, lists of fields, deadlines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.convertors import Convertor, register_url_convertor
 
-from services.web.bodies import ErrorBody
+from services.web.answers import ErrorBody
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is wrong, or not now."},
@@ -72,6 +72,13 @@ def _deadline(
 
 Timeout = Annotated[float, Depends(_deadline)]
 """Seconds that the request has."""
+
+FieldList = Annotated[str, Query(max_length=4096, description="Image fields with commas between; all without it.")]
+
+
+def listed(fields: str) -> list[str]:
+    """Returns the names in a FieldList."""
+    return [field.strip() for field in fields.split(",") if field.strip()]
 
 
 def rpc(name: str) -> dict[str, Any]:

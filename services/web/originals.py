@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from fsspec.core import split_protocol, url_to_fs
 
 from services.store.patience import Patience
+from services.store.remote import protocols
 from services.web.media import HEAD, media_type
 from sightline.errors import InvalidArgument, NotFound, SightlineError, Unavailable
 
@@ -52,7 +53,7 @@ class Root:
             self.fs, path = url_to_fs(url, **options)
         except (ValueError, ImportError) as exc:
             raise InvalidArgument(f"{url!r} is no place that can be opened: {exc}", field="originals") from exc
-        self.local = "file" in _protocols(self.fs)
+        self.local = "file" in protocols(self.fs)
         self._path = str(Path(path).resolve()) if self.local else path.rstrip("/")
 
     def join(self, relative: str) -> str:
@@ -62,7 +63,7 @@ class Root:
     def path_of(self, uri: str) -> str | None:
         """Returns the path of `uri` in this root's file system; None where it does not lie below the root."""
         protocol, bare = split_protocol(uri)
-        if (protocol or "file") not in _protocols(self.fs):
+        if (protocol or "file") not in protocols(self.fs):
             return None
         if self.local:  # links are followed first, so that none leads out
             place = Path(bare).resolve()
@@ -157,7 +158,3 @@ def _bytes(fs: Any, path: str, start: int, end: int) -> bytes:
     if len(data) != end - start:
         raise OSError(f"{len(data)} bytes where {end - start} were asked for")
     return data
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

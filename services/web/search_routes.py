@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from services.runtime.logs import request_id
-from services.web import bodies
-from services.web.asking import ERRORS, Route, Timeout, rpc
+from services.web import answers, questions
+from services.web.asking import ERRORS, FieldList, Route, Timeout, listed, rpc
 from services.web.streaming import Duplex, Lines
 from services.web.translate import answer_to, outcome_to, request_of
-from sightline import SearchClient
+from sightline import SearchClient, SearchRequest
 
 STREAM = "/v1/search/stream"
 _LINES = {"application/x-ndjson": {"schema": {"type": "string"}}}
@@ -32,48 +32,31 @@ def router(client: SearchClient, *, max_line: int, window: int) -> APIRouter:
         *,
         timeout: Timeout,
         q: Annotated[str, Query(min_length=1, max_length=4096, description="Words in any language.")],
-        collection: bodies.CollectionName = "",
+        collection: questions.CollectionName = "",
         top_k: Annotated[int, Query(ge=1, le=1000, description="How many hits.")] = 10,
         min_score: Annotated[
             float | None, Query(ge=-1, le=1, allow_inf_nan=False, description="Leave out hits that score less.")
         ] = None,
-        fields: Annotated[
-            str, Query(max_length=4096, description="Image fields with commas between; all without it.")
-        ] = "",
-        generation: bodies.Generation = 0,
+        fields: FieldList = "",
+        generation: questions.Generation = 0,
         refuse_partial: Annotated[bool, Query(description="Fail rather than answer from some of the shards.")] = False,
-    ) -> bodies.SearchOut:
+    ) -> answers.SearchOut:
         """Finds the images nearest to words."""
-        found = await client.search(
+        asked = SearchRequest(
             q,
             collection=collection,
             top_k=top_k,
             min_score=min_score,
-            fields=[field.strip() for field in fields.split(",") if field.strip()],
+            fields=listed(fields),
             generation=generation,
             refuse_partial=refuse_partial,
-            timeout=timeout,
-            request_id=request_id.get(),
         )
-        return answer_to(found)
+        return await _answer(client, asked, timeout)
 
     @routes.post("/v1/search", openapi_extra=rpc("SearchService.Search"), operation_id="search")
-    async def search(body: bodies.SearchBody, timeout: Timeout) -> bodies.SearchOut:
+    async def search(body: questions.SearchBody, timeout: Timeout) -> answers.SearchOut:
         """Finds the images nearest to a query of any kind."""
-        asked = request_of(body)
-        found = await client.search(
-            asked.query,
-            collection=asked.collection,
-            top_k=asked.top_k,
-            min_score=asked.min_score,
-            fields=asked.fields,
-            filter=asked.filter,
-            generation=asked.generation,
-            refuse_partial=asked.refuse_partial,
-            timeout=timeout,
-            request_id=request_id.get(),
-        )
-        return answer_to(found)
+        return await _answer(client, request_of(body), timeout)
 
     @routes.post(
         "/v1/search/batch",
@@ -81,12 +64,12 @@ def router(client: SearchClient, *, max_line: int, window: int) -> APIRouter:
         operation_id="search_batch",
         response_model_exclude_none=True,
     )
-    async def search_batch(body: bodies.BatchBody, timeout: Timeout) -> bodies.BatchOut:
+    async def search_batch(body: questions.BatchBody, timeout: Timeout) -> answers.BatchOut:
         """Answers several questions. Each has an answer or an error of its own, in the order asked."""
         outcomes = await client.search_batch(
             [request_of(one) for one in body.requests], timeout=timeout, request_id=request_id.get()
         )
-        return bodies.BatchOut(items=[outcome_to(outcome) for outcome in outcomes])
+        return answers.BatchOut(items=[outcome_to(outcome) for outcome in outcomes])
 
     @routes.post(
         STREAM,
@@ -104,3 +87,19 @@ def router(client: SearchClient, *, max_line: int, window: int) -> APIRouter:
         return Duplex(lines.answers(request.stream()))
 
     return routes
+
+
+async def _answer(client: SearchClient, asked: SearchRequest, timeout: float) -> answers.SearchOut:
+    found = await client.search(
+        asked.query,
+        collection=asked.collection,
+        top_k=asked.top_k,
+        min_score=asked.min_score,
+        fields=asked.fields,
+        filter=asked.filter,
+        generation=asked.generation,
+        refuse_partial=asked.refuse_partial,
+        timeout=timeout,
+        request_id=request_id.get(),
+    )
+    return answer_to(found)

@@ -11,8 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from services.web.bodies import StreamLine, StreamOut
+from services.web.answers import StreamOut
 from services.web.errors import of_validation
+from services.web.questions import StreamLine
 from services.web.translate import error_to, outcome_to, request_of
 from sightline import SearchClient, SearchResult, SearchStream
 from sightline.errors import InvalidArgument, SightlineError

@@ -30,9 +30,10 @@ def test_same_vectors(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = load(str(exported.parent / "source"), device="cpu", threads=1)
     light_demo.compare("tiny", theirs, exported, proof)
     assert proof.faults == []
-    figures = proof.figures["tiny: CPU ms per text"]
-    assert isinstance(figures, dict)
-    assert all(took > 0 for of in figures.values() for took in of.values())
+    for measured in ("text", "picture"):
+        figures = proof.figures[f"tiny: CPU ms per {measured}"]
+        assert isinstance(figures, dict)
+        assert all(took > 0 for of in figures.values() for took in of.values())
 
 
 def test_differences() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import numpy as np
 import pytest
 from google.protobuf.descriptor import FileDescriptor
 from PIL import Image as Pictures
+from pydantic import BaseModel
 from starlette.testclient import TestClient
 
 from services.runtime.health import Health
+from services.web import answers
 from services.web.app import application, bordered
 from services.web.settings import WebSettings
-from sightline import FakeClient, Image, SightlineError
+from sightline import FakeClient, Image, SightlineError, results
+from sightline._filtering import MAX_DEPTH
 from sightline.errors import (
     DeadlineExceeded,
     FailedPrecondition,
@@ -74,13 +78,38 @@ def test_every_public_rpc_has_its_route(web: TestClient) -> None:
     assert served == rpcs
 
 
+@pytest.mark.parametrize(
+    ("value", "body"),
+    [
+        (results.SearchResult, answers.SearchOut),
+        (results.Image, answers.ImageOut),
+        (results.Coverage, answers.CoverageOut),
+        (results.Degradation, answers.DegradationOut),
+        (results.Model, answers.ModelOut),
+        (results.StageTimes, answers.TimesOut),
+        (results.StoredImage, answers.StoredOut),
+        (results.Collection, answers.CollectionOut),
+        (results.AttributeField, answers.AttributeOut),
+    ],
+)
+def test_http_tells_all_that_the_sdk_tells(value: Any, body: type[BaseModel]) -> None:
+    """Each field of the SDK's answers is a field of the body that stands for it."""
+    assert {field.name for field in fields(value)} <= set(body.model_fields)
+
+
 def test_words_are_searched_by_address(web: TestClient, fake: FakeClient) -> None:
     """A search by GET answers hits, coverage, times and the rest, under the id that the caller gave."""
     reply = web.get("/v1/search", params={"q": "apple", "top_k": 1}, headers={"x-request-id": "r-7"})
     body = reply.json()
     assert [hit["id"] for hit in body["hits"]] == [SLASHED]
     assert body["hits"][0]["image"]["attributes"] == {"year": 2024, "tags": ["a", "b"]}
-    assert body["coverage"] == {"shards_asked": 4, "shards_answered": 4, "images_searched": 3, "complete": True}
+    assert body["coverage"] == {
+        "shards_asked": 4,
+        "shards_answered": 4,
+        "images_searched": 3,
+        "images_matched": 3,
+        "complete": True,
+    }
     assert (body["generation"], body["cache"], body["request_id"]) == (1, "miss", "r-7")
     assert reply.headers["x-request-id"] == "r-7"
     assert fake.asked[-1].query == Text("apple") or fake.asked[-1].query == "apple"
@@ -143,12 +172,13 @@ def test_what_is_no_json_is_refused(web: TestClient, content: bytes) -> None:
 
 
 def test_filters_are_nested_so_deep_and_no_deeper(web: TestClient) -> None:
-    """A filter that is nested too deep is refused by the limit."""
-    condition: dict[str, Any] = {"attribute": "a", "exists": True}
-    for _ in range(20):
+    """A filter may be as deep as the contract has it; one more level is refused by that limit."""
+    condition: dict[str, Any] = {"attribute": "tags", "exists": True}
+    for _ in range(MAX_DEPTH - 1):
         condition = {"none": [condition]}
-    told = web.post("/v1/search", json={"query": {"text": "x"}, "filter": condition}).json()
-    assert (told["reason"], "16" in told["message"]) == ("FILTER_TOO_DEEP", True)
+    assert web.post("/v1/search", json={"query": {"text": "x"}, "filter": condition}).status_code == 200
+    told = web.post("/v1/search", json={"query": {"text": "x"}, "filter": {"none": [condition]}}).json()
+    assert (told["reason"], str(MAX_DEPTH) in told["message"]) == ("FILTER_TOO_DEEP", True)
 
 
 def test_bodies_have_a_limit(fake: FakeClient) -> None:
