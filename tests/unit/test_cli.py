@@ -144,7 +144,7 @@ def test_partial_answers_are_pointed_out(run: Command, fake: FakeClient) -> None
         (["search", "red", "--collection", "other"], "NO_COLLECTION"),
         (["search", "--id", "nobody"], "NO_IMAGE"),
         (["get", "nobody"], "NO_IMAGE"),
-        (["status", "--address", "127.0.0.1:1"], "Is a gateway running there?"),
+        (["status", "--address", "127.0.0.1:1"], "Is a gateway running there, without TLS?"),
     ],
 )
 def test_what_the_service_refuses_exits_with_1(run: Command, arguments: list[str], reason: str) -> None:
