@@ -30,7 +30,7 @@ def render(outcome: Outcome, left_out: Sequence[LeftOut], count: int) -> bytes:
         left_out: some of what was left out, of every reason.
         count: how much was left out in all.
     """
-    manifest, plan = outcome.manifest, outcome.begun.plan
+    manifest, plan, parts = outcome.manifest, outcome.begun.plan, outcome.begun.parts
     tiles = {
         "images": f"{manifest.images:,}",
         "left out": f"{count:,}",
@@ -39,7 +39,7 @@ def render(outcome: Outcome, left_out: Sequence[LeftOut], count: int) -> bytes:
         "shards": f"{len(manifest.shards):,}",
     }
     facts = {
-        "source": f"{plan.source} ({outcome.begun.kind}, {outcome.begun.parts:,} parts)",
+        "source": f"{plan.source} ({outcome.begun.kind}, {parts:,} part{'' if parts == 1 else 's'})",
         "model": f"{manifest.model.name}, {manifest.model.dimension:,} dimensions, {manifest.model.digest[:16]}",
         "index": manifest.index,
     }
