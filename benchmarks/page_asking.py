@@ -243,6 +243,8 @@ def filtering(site: Site, proof: Proof) -> None:
         hits = reply.json()["hits"]
         met = [hit["image"]["attributes"]["group"] == "Food & Drink" for hit in hits]
         proof.holds("every picture meets them", bool(met) and all(met))
+        matched = f" of {reply.json()['coverage']['images_matched']:,} pictures · {len(site.emoji):,} without filters"
+        expect(at.page.locator("#status")).to_contain_text(matched)
         at.page.locator("#filters").get_by_role("button", name="Clear").click()
         expect(at.page.locator("#filters-count")).to_be_hidden()
         undisturbed(at, proof, "filters")

@@ -167,7 +167,8 @@ class SearchResult:
     def summary(self) -> str:
         """How the answer came about, in one line."""
         seen = self.coverage
-        images = f"{seen.images_searched:,} image{'' if seen.images_searched == 1 else 's'}"
+        matched = f"{seen.images_matched:,} match of " if seen.images_matched < seen.images_searched else ""
+        images = f"{matched}{seen.images_searched:,} image{'' if seen.images_searched == 1 else 's'}"
         return (
             f"{len(self.hits)} hit{'' if len(self.hits) == 1 else 's'}; {seen.shards_answered} of {seen.shards_asked} "
             f"shards, {images}, generation {self.generation}, {self.cache}, {self.times.total_us / 1000:.1f} ms"

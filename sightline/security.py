@@ -34,7 +34,7 @@ class Tls:
         """Returns what gRPC takes.
 
         Raises:
-            InvalidArgument: a file cannot be read, or only one of `cert` and `key` is given.
+            InvalidArgument: a file cannot be read or is no PEM, or only one of `cert` and `key` is given.
         """
         if (self.cert is None) != (self.key is None):
             raise InvalidArgument("cert and key go together", reason="BAD_TLS", field="tls.key")
@@ -54,7 +54,14 @@ def bearer(key: str) -> str:
 
 
 def _read(file: str | Path | None, field: str) -> bytes | None:
+    if file is None:
+        return None
     try:
-        return None if file is None else Path(file).read_bytes()
+        found = Path(file).read_bytes()
     except OSError as error:
         raise InvalidArgument(f"{file}: {error.strerror}", reason="BAD_TLS", field=field) from error
+    mark, what = (b"PRIVATE KEY-----", "private key") if field == "tls.key" else (b"CERTIFICATE-----", "certificate")
+    if mark not in found:
+        # gRPC would say no more than that nobody answers.
+        raise InvalidArgument(f"{file}: holds no {what} (PEM)", reason="BAD_TLS", field=field)
+    return found

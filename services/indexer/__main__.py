@@ -62,7 +62,7 @@ from services.indexer.stages.shares import Share
 from services.indexer.stages.train import train_index
 from services.indexer.work import Work
 from services.store import Store
-from sightline.errors import FailedPrecondition
+from sightline.errors import FailedPrecondition, InvalidArgument
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -119,6 +119,7 @@ def build(
     console = Console()
     with told():
         asked = searchers_of(searchers, unchecked) if publish else None
+        _check_report(report)
         options = source_options(
             kind=source_kind,
             uri_column=uri_column,
@@ -246,6 +247,7 @@ def seal(
     """Make a generation of the shards, point NEXT to it, and write its report."""
     console = Console()
     with told(), _stage(store, collection, work, "seal") as (opened, at, begun):
+        _check_report(report)
         with RefusalLog(errors) as refused:
             with _world(console, opened, at, refused=refused) as world:
                 built = building.finish(begun, world, keep=keep_work)
@@ -333,15 +335,26 @@ def _work(store: Store, collection: str, url: str) -> Work:
     return Work(url) if url else work_of(store, collection)
 
 
+def _check_report(report: Path | None) -> None:
+    """Finds out before the long work and not after it."""
+    if report and report.is_dir():
+        raise InvalidArgument(f"{report} is a folder", field="--report")
+    if report and not report.absolute().parent.is_dir():
+        raise InvalidArgument(f"there is no folder {report.absolute().parent}", field="--report")
+
+
 def _say_built(console: Console, built: Built, report: Path | None) -> None:
     manifest = built.manifest
     said = [f"generation {manifest.generation} of {manifest.collection}: {manifest.images:,} images"]
     if built.where:
         said.append(f"report: {built.where}")
-    if report and built.page is not None:
-        report.write_bytes(built.page)
     for line in said:
         console.print(escape(line), highlight=False, soft_wrap=True)
+    if report and built.page is not None:
+        try:
+            report.write_bytes(built.page)
+        except OSError as exc:
+            raise InvalidArgument(f"{report} cannot be written: {exc.strerror}", field="--report") from exc
 
 
 app.registered_commands += collections_app.registered_commands

@@ -109,7 +109,8 @@ def begin(plan: Plan, source: Source, world: World, *, restart: bool = False) ->
     model = asyncio.run(_describe(world))
     check_factory(plan.index, model.dimension)
     seen = fingerprint(plan.source)
-    wanted = Begun(plan, seen, source.kind, len(source.parts), source.total, dict(source.types), model)
+    parts, rows, types = len(source.parts), source.total, dict(source.types)
+    wanted = Begun(plan, seen, source.kind, parts, rows, types, model, passed_over=source.passed_over)
     found = world.work.begun()
     _compare_with_current(plan.collection, model, world)
     if found is not None and (restart or (found.sealed and found.differences(wanted))):

@@ -46,6 +46,7 @@ class Description:
         kind: one of services.indexer.sources.KINDS.
         parts: how many there are.
         rows: how many there are; None where only reading all of it would tell.
+        passed_over: files of a folder that are no pictures by their names.
         looked_at: how many were read for this.
         dimension: of ready-made vectors; 0 where there are none.
         columns: which column gives uri, id and caption.
@@ -59,6 +60,7 @@ class Description:
     kind: str
     parts: int
     rows: int | None
+    passed_over: int
     looked_at: int
     dimension: int
     columns: Mapping[str, str]
@@ -112,6 +114,7 @@ def describe(source: Source, looked_at: int = LOOKED_AT) -> Description:
         kind=source.kind,
         parts=len(source.parts),
         rows=source.total,
+        passed_over=source.passed_over,
         looked_at=seen.looked_at,
         dimension=seen.dimension,
         columns=source.columns,
@@ -130,7 +133,8 @@ def print_description(console: Console, found: Description) -> None:
     """Prints what a source is as a table."""
     vectors = f", vectors of {found.dimension:,} dimensions" if found.dimension else ""
     rows = "" if found.rows is None else f", {_count(found.rows, 'row')}"
-    title = f"{found.kind}: {_count(found.parts, 'part')}{rows}{vectors}"
+    others = f", {_count(found.passed_over, 'other file')} passed over" if found.passed_over else ""
+    title = f"{found.kind}: {_count(found.parts, 'part')}{rows}{others}{vectors}"
     table = Table("column", "becomes", "type", "filled", title=title, title_justify="left")
     table.add_column("such as", overflow="fold")
     for role in ("uri", "id", "caption"):

@@ -30,7 +30,7 @@ def render(outcome: Outcome, left_out: Sequence[LeftOut], count: int) -> bytes:
         left_out: some of what was left out, of every reason.
         count: how much was left out in all.
     """
-    manifest, plan = outcome.manifest, outcome.begun.plan
+    manifest, plan, parts = outcome.manifest, outcome.begun.plan, outcome.begun.parts
     tiles = {
         "images": f"{manifest.images:,}",
         "left out": f"{count:,}",
@@ -39,10 +39,12 @@ def render(outcome: Outcome, left_out: Sequence[LeftOut], count: int) -> bytes:
         "shards": f"{len(manifest.shards):,}",
     }
     facts = {
-        "source": f"{plan.source} ({outcome.begun.kind}, {outcome.begun.parts:,} parts)",
+        "source": f"{plan.source} ({outcome.begun.kind}, {parts:,} part{'' if parts == 1 else 's'})",
         "model": f"{manifest.model.name}, {manifest.model.dimension:,} dimensions, {manifest.model.digest[:16]}",
         "index": manifest.index,
     }
+    if outcome.begun.passed_over:
+        facts["passed over"] = f"other files, which are no pictures by their names: {outcome.begun.passed_over:,}"
     text = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=_safe(f"{manifest.collection}, generation {manifest.generation}"),
         tiles="".join(f"<div><b>{value}</b>{name}</div>" for name, value in tiles.items()),

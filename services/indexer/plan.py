@@ -51,6 +51,7 @@ class Begun:
         rows: how many rows, where that is cheap to know.
         types: of attributes, where they are known before any row is read.
         model: whose vectors they will be.
+        passed_over: files of a folder that are no pictures by their names.
         generation: the number that was claimed.
         sealed: whether the generation is there, so that only tidying is left.
     """
@@ -62,6 +63,7 @@ class Begun:
     rows: int | None
     types: Mapping[str, str]
     model: EncoderModel
+    passed_over: int = 0
     generation: int = 0
     sealed: bool = False
 

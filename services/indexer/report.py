@@ -26,6 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from services.indexer.rows import Refusal
+from sightline.errors import InvalidArgument
 from sightline.printable import printable
 
 SHOWN = 10
@@ -33,7 +34,10 @@ PLAIN_EVERY = 5.0
 
 
 class RefusalLog:
-    """Counts what was left out, keeps the first few, and writes all of it to a file: JSONL of uri, reason, line."""
+    """Counts what was left out, keeps the first few, and writes all of it to a file: JSONL of uri, reason, line.
+
+    Entering it raises InvalidArgument where the file cannot be written.
+    """
 
     def __init__(self, file: str | None) -> None:
         self.file = file
@@ -45,8 +49,12 @@ class RefusalLog:
     def __enter__(self) -> Self:
         if self.file is not None:
             # A file's name may be no UTF-8. What stands for its bytes is written as JSON's own escapes.
-            self._opened = fsspec.open(self.file, "w", encoding="utf-8", errors="backslashreplace")
-            self._out = self._opened.__enter__()
+            try:
+                self._opened = fsspec.open(self.file, "w", encoding="utf-8", errors="backslashreplace")
+                self._out = self._opened.__enter__()
+            except Exception as exc:  # each file system has errors of its own
+                message = f"{self.file} cannot be written: {getattr(exc, 'strerror', None) or exc}"
+                raise InvalidArgument(message, field="--errors") from exc
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
@@ -66,7 +74,9 @@ class RefusalLog:
         """Prints the first few as a table, and where the others are."""
         if not self.count:
             return
-        table = Table("line", "picture", "reason", title=f"{self.count:,} left out", title_justify="left")
+        table = Table("line", title=f"{self.count:,} left out", title_justify="left")
+        table.add_column("picture", overflow="fold")
+        table.add_column("reason", overflow="fold")
         for refusal in self.first:
             table.add_row(str(refusal.line or ""), _told(_tail(refusal.uri)), _told(refusal.reason))
         console.print(table)

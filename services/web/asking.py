@@ -13,6 +13,7 @@ from pydantic_core import from_json
 from starlette.convertors import Convertor, register_url_convertor
 
 from services.web.answers import ErrorBody
+from sightline.errors import InvalidArgument
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorBody, "description": "The request is wrong, or not now."},
@@ -49,13 +50,19 @@ class BoundedJson(Request):
 
 
 class Route(APIRoute):
-    """A route that reads BoundedJson."""
+    """A route that reads BoundedJson, and knows all its parameters: one that is misspelt is not passed over."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Returns the handler."""
         handle = super().get_route_handler()
+        known = [one.alias for one in self.dependant.query_params]
+        is_strict = self.path.startswith("/v1/")  # probes may add what they like
 
         async def bounded(request: Request) -> Response:
+            for name in request.query_params:
+                if is_strict and name not in known:
+                    message = f"there is no such parameter; there are: {', '.join(known) or 'none'}"
+                    raise InvalidArgument(message, reason="UNKNOWN_PARAMETER", field=name[:100])
             return await handle(BoundedJson(request.scope, request.receive))
 
         return bounded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,9 @@ STATUS_OF_REASON = {
 }
 """Where HTTP has a status of its own for what is at fault."""
 
+_UNSAID = re.compile(r"\.(?:condition|filters|terms|values)(?=[.\[]|$)")
+"""What the messages of the contract have between the fields that a body names."""
+
 
 def status_of(error: SightlineError) -> int:
     """Returns the HTTP status that stands for the error."""
@@ -49,7 +53,7 @@ def body_of(error: SightlineError) -> dict[str, str]:
         "code": NAMES.get(error.code, "UNKNOWN"),
         "reason": error.reason,
         "message": error.message,
-        "field": error.field,
+        "field": _UNSAID.sub("", error.field),
         "request_id": request_id.get(),
     }
 

@@ -71,8 +71,9 @@ def search(
 ) -> None:
     """Finds the images nearest to words, pictures, or a mixture of them.
 
-    --where takes NAME = | != | < | <= | > | >= VALUE, NAME [not] in VALUE,VALUE,…, or NAME [not] exists. `sightline
-    status --json` lists a collection's attributes. An image that lacks one meets only !=, "not in" and "not exists".
+    --where takes NAME = | != | < | <= | > | >= VALUE, NAME in VALUE,VALUE,… or NAME exists; also "not in" and "not
+    exists". `sightline status --json` lists a collection's attributes. An image that lacks one meets only !=, "not in"
+    and "not exists".
     """
     query = build_query(words, image or (), id or (), minus or ())
     console = Console()

@@ -44,7 +44,10 @@ def ask(service: Service, question: Callable[[SearchClient], Coroutine[Any, Any,
     except SightlineError as error:
         typer.echo(f"{error} ({error.reason})", err=True)
         if isinstance(error, Unavailable):
-            typer.echo("Is a gateway running there? --address or SIGHTLINE_ADDRESS chooses another.", err=True)
+            spoken = "with TLS, and a certificate that --ca trusts" if service.tls else "without TLS"
+            typer.echo(
+                f"Is a gateway running there, {spoken}? --address or SIGHTLINE_ADDRESS chooses another.", err=True
+            )
         if isinstance(error, Unimplemented) and error.reason == NO_SUCH_METHOD:
             typer.echo(
                 f"{service.address} is no gateway, but another server that speaks gRPC: an encoder or a searcher?",

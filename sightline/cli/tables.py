@@ -47,9 +47,10 @@ def hits(result: SearchResult) -> Table:
 def summary(result: SearchResult) -> str:
     """Returns in one line how the answer came about."""
     seen = result.coverage
+    matched = f"{seen.images_matched:,} match of " if seen.images_matched < seen.images_searched else ""
     return " · ".join(
         (
-            f"{seen.shards_answered} of {seen.shards_asked} shards, {_images(seen.images_searched)}",
+            f"{seen.shards_answered} of {seen.shards_asked} shards, {matched}{_images(seen.images_searched)}",
             _CACHE[result.cache],
             f"generation {result.generation}",
             f"model {result.model.name} {result.model.digest[:8]}".rstrip(),

@@ -55,7 +55,7 @@ def truncated_jpeg() -> bytes:
 
 BROKEN = {
     "empty.png": b"",
-    "text.txt": b"just words\n",
+    "text.jpg": b"just words\n",
     "archive.png": zip_bytes(),
     "huge.png": huge_png(),
     "truncated.jpg": truncated_jpeg(),

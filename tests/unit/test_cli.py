@@ -144,7 +144,7 @@ def test_partial_answers_are_pointed_out(run: Command, fake: FakeClient) -> None
         (["search", "red", "--collection", "other"], "NO_COLLECTION"),
         (["search", "--id", "nobody"], "NO_IMAGE"),
         (["get", "nobody"], "NO_IMAGE"),
-        (["status", "--address", "127.0.0.1:1"], "Is a gateway running there?"),
+        (["status", "--address", "127.0.0.1:1"], "Is a gateway running there, without TLS?"),
     ],
 )
 def test_what_the_service_refuses_exits_with_1(run: Command, arguments: list[str], reason: str) -> None:
@@ -314,6 +314,8 @@ def test_conditions_choose_among_the_images(address: str) -> None:
         app, ["search", "red", "--where", "group=fruit", "--json", "--address", address], catch_exceptions=False
     )
     assert [hit["id"] for hit in json.loads(found.stdout)["hits"]] == ["apple"]
+    shown = CliRunner().invoke(app, ["search", "red", "--where", "group=fruit", "--address", address])
+    assert "4 of 4 shards, 1 match of 3 images" in shown.output.replace("\n", " ")
     wrong = CliRunner().invoke(app, ["search", "red", "--where", "colour=red", "--address", address])
     assert wrong.exit_code == 2
     assert "there are: group, tags" in wrong.output

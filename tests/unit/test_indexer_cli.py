@@ -101,14 +101,19 @@ def photos(tmp_path: Path) -> Path:
 def test_a_build_says_what_it_did_and_what_it_left_out(
     installation: Installation, photos: Path, tmp_path: Path
 ) -> None:
-    """A build ends with the number of images, a table of what was left out, a file with all of that, and no CURRENT."""
+    """A build ends with the number of images, a table of what was left out, a file with all of that, and no CURRENT.
+    Files that are no pictures by their names are counted apart."""
     for name, data in BROKEN.items():
         (photos / name).write_bytes(data)
-    result = installation.build(photos, "--errors", str(tmp_path / "errors.jsonl"))
+    (photos / "README.txt").write_text("Birds of 2024")
+    report = tmp_path / "report.html"
+    result = installation.build(photos, "--errors", str(tmp_path / "errors.jsonl"), "--report", str(report))
     assert result.exit_code == 0, result.output
     assert "generation 1 of birds: 5 images" in result.output
     assert f"{len(BROKEN)} left out" in result.output
     assert "encoding: 11 of 11 images" in result.output
+    assert "11 rows, 1 other file passed over" in result.output
+    assert "no pictures by their names: 1<" in report.read_text()
     records = [json.loads(line) for line in (tmp_path / "errors.jsonl").read_text().splitlines()]
     assert {Path(record["uri"]).name for record in records} == BROKEN.keys()
     assert all(record["reason"] for record in records)
@@ -179,14 +184,18 @@ def test_list_shows_states(installation: Installation, photos: Path) -> None:
         (["--index", "Flut"], "Flut"),
         (["--store", "nosuch://x"], "nosuch"),
         (["--publish", "--searchers", "host:0"], "--searchers: must be host:port"),
+        (["--errors", "/dev/null/errors.jsonl"], "--errors: /dev/null/errors.jsonl cannot be written"),
+        (["--report", "/nowhere/report.html"], "--report: there is no folder /nowhere"),
     ],
 )
 def test_bad_input_is_a_sentence(installation: Installation, photos: Path, arguments: list[str], message: str) -> None:
-    """Bad input ends with 1 and a sentence that names what is wrong, never with a traceback."""
+    """Bad input ends with 1 and a sentence that names what is wrong, before any picture is read, never with a
+    traceback."""
     result = installation.build(photos, *arguments)
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
+    assert "reading:" not in result.output
 
 
 async def test_searchers_that_do_not_answer_are_listed_with_the_reason() -> None:

@@ -56,6 +56,16 @@ class TestFolder:
             (tmp_path / name).write_bytes(b"x")
         assert [row.id for row in open_source(str(tmp_path)).items if isinstance(row, Row)] == ["a.png"]
 
+    def test_files_that_are_no_pictures_are_counted_apart(self, tmp_path: Path) -> None:
+        """What lies beside pictures by its name is counted, and is neither read nor told as broken; what has an
+        unknown ending, or none, may be a picture."""
+        for name in ("a.JPG", "b", "c.xyz", "raw.cr2", "README.TXT", "Thumbs.db", ".DS_Store", ".git/x.png", "d/m.mov"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"x")
+        source = open_source(str(tmp_path))
+        assert [row.id for row in source.items if isinstance(row, Row)] == ["a.JPG", "b", "c.xyz", "raw.cr2"]
+        assert (source.total, source.passed_over) == (4, 5)
+
     def test_any_file_system_will_do(self) -> None:
         """A folder may lie anywhere that fsspec reaches."""
         memory = fsspec.filesystem("memory")

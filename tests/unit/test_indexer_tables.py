@@ -66,6 +66,7 @@ class TestColumns:
             (SourceOptions(uri="nowhere"), "--uri-column: there is no column 'nowhere' .*; there are a, b"),
             (SourceOptions(), "--uri-column: say which column .*; there are a, b"),
             (SourceOptions(uri="a", attributes=("c",)), "--attribute: there is no column 'c'"),
+            (SourceOptions(uri="a", types={"c": "int"}), "--type: there is no column 'c' .*; there are a, b"),
             (SourceOptions(uri="a", types={"b": "float"}), "attributes.b: may be string, .* not 'float'"),
             (SourceOptions(kind="xml"), "--source-kind: may be folder, .* not 'xml'"),
         ],

@@ -124,8 +124,15 @@ def test_wrong_files_are_refused_at_first(authority: Authority, pair: Pair, tmp_
 
 
 async def test_a_client_names_the_file_that_it_cannot_read(tmp_path: Path) -> None:
-    """Files that are not there, and a certificate without its key, are mistakes that name their field."""
-    for tls, field in ((Tls(tmp_path / "no.pem"), "tls.ca"), (Tls(cert=tmp_path / "no.pem"), "tls.key")):
+    """Files that are not there, or no PEM, and a certificate without its key, are mistakes that name their field."""
+    (tmp_path / "words.pem").write_text("no certificate")
+    wrong = (
+        (Tls(tmp_path / "no.pem"), "tls.ca"),
+        (Tls(cert=tmp_path / "no.pem"), "tls.key"),
+        (Tls(tmp_path / "words.pem"), "tls.ca"),
+        (Tls(cert=tmp_path / "words.pem", key=tmp_path / "words.pem"), "tls.key"),
+    )
+    for tls, field in wrong:
         with pytest.raises(InvalidArgument) as caught:
             await Client("localhost:1", tls=tls).search("apple")
         assert caught.value.field == field

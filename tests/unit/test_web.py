@@ -151,6 +151,12 @@ def test_everything_of_a_question_arrives(web: TestClient, fake: FakeClient) -> 
         ({"query": {"text": "x"}, "nonsense": 1}, "nonsense", "not permitted"),
         ({"query": {"text": "x"}, "filter": {"attribute": "a"}}, "filter", "exactly one"),
         ({"query": {"text": "x"}, "filter": {"exists": True}}, "filter", "exactly one"),
+        ({"query": {"text": "x"}, "filter": {"attribute": "yaer", "exists": True}}, "filter.attribute", "'yaer'"),
+        (
+            {"query": {"text": "x"}, "filter": {"any": [{"none": [{"attribute": "year", "in": [1, ""]}]}]}},
+            "filter.any[0].none[0].in[1]",
+            "year",
+        ),
     ],
 )
 def test_bad_questions_name_the_field(web: TestClient, body: dict[str, Any], field: str, says: str) -> None:
@@ -161,6 +167,15 @@ def test_bad_questions_name_the_field(web: TestClient, body: dict[str, Any], fie
     assert set(told) == {"code", "reason", "message", "field", "request_id"}
     assert (told["code"], told["field"]) == ("INVALID_ARGUMENT", field)
     assert says in told["message"]
+
+
+def test_misspelt_parameters_are_told(web: TestClient) -> None:
+    """A parameter that no route has is refused with those that there are; probes may be asked with any."""
+    reply = web.get("/v1/search", params={"q": "apple", "topk": 3})
+    told = reply.json()
+    assert (reply.status_code, told["reason"], told["field"]) == (400, "UNKNOWN_PARAMETER", "topk")
+    assert "top_k" in told["message"]
+    assert web.get("/healthz?from=probe").status_code == 200
 
 
 @pytest.mark.parametrize(

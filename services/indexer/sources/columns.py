@@ -84,6 +84,7 @@ def choose(
     texts = [name for name in known if names[name] in _TEXTS]
     wanted = (("--uri-column", options.uri), ("--id-column", options.id), ("--caption-column", options.caption))
     asked = [*wanted, *(("--attribute", name) for name in options.attributes or ())]
+    asked += [("--type", name) for name in options.types]
     for option, name in asked:
         if name and name not in known and not is_open:
             message = f"there is no column {short(name)!r} that it could be; {there_are}"

@@ -62,6 +62,7 @@ class Source:
         columns: which column gives `uri`, `id` and `caption`; empty where none are needed.
         types: attributes whose type is known before any row is read, since it is declared or a Parquet file says it.
         left_out: columns that cannot become attributes, and why.
+        passed_over: files of a folder that are no pictures by their names; they are no rows.
     """
 
     kind: str
@@ -69,6 +70,7 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     types: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    passed_over: int = 0
 
     @property
     def items(self) -> Iterator[Row | Refusal]:

@@ -11,7 +11,10 @@ let onStep = () => {};
 export function show({ hit, collection, generation }, actions) {
   const { image } = hit;
   const whole = original(collection, hit.id, generation);
-  const picture = el("img", { src: thumbnail(collection, hit.id, generation), alt: image.caption || hit.id });
+  const picture = el("img", {
+    src: thumbnail(collection, hit.id, generation), alt: image.caption || hit.id,
+    onerror: () => (absent.textContent = "There is no picture of it here."),
+  });
   const link = el("a", { href: whole, target: "_blank", rel: "noopener", hidden: true }, "Open the original");
   const absent = el("p", { class: "absent", hidden: true }, "The original is not served from here; this is its thumbnail.");
   const loading = new Image();

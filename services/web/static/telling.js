@@ -8,8 +8,10 @@ const EXAMPLES = ["red apple", "雪だるま", "manzana roja", "велосипе
 
 export function line(result) {
   const { coverage, times } = result;
+  const filtered = coverage.images_matched < coverage.images_searched;
   const parts = [
-    `${number.format(result.hits.length)} of ${number.format(coverage.images_searched)} pictures`,
+    `${number.format(result.hits.length)} of ${number.format(coverage.images_matched)} pictures`,
+    ...(filtered ? [`${number.format(coverage.images_searched)} without filters`] : []),
     `${coverage.shards_answered} of ${coverage.shards_asked} shards`,
     `${(times.total_us / 1000).toFixed(1)} ms`,
     CACHE[result.cache] ?? result.cache,
