@@ -17,11 +17,13 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+from PIL import Image
 
 from benchmarks.emoji import CHECKOUT
 from benchmarks.oracle import Oracle, Vectors, unit
 from services.index import Row, train, write_shard
 from services.local.cluster import LocalCluster
+from services.pictures import thumbnail
 from services.runtime.calls import call
 from services.store import Model, Pointer, Store, shard_of
 from sightline import Client, SearchResult
@@ -31,6 +33,9 @@ from sightline.v1 import common_pb2
 
 COLLECTION = "stamped"
 VISIBLE_SECONDS = 60.0
+
+DOT = thumbnail(Image.new("RGB", (8, 8), "red"))
+"""The thumbnail of each of its pictures."""
 
 SMALL = Model("random", "5eed" * 4, 32)
 """For a collection that is asked without texts."""
@@ -64,7 +69,7 @@ class Stamped:
         document = {one: _document(one, draft.generation) for one in ids}
         for shard in range(self.shards):
             rows = [
-                Row(one, vectors[place], document[one], b"thumbnail")
+                Row(one, vectors[place], document[one], DOT)
                 for place, one in enumerate(ids)
                 if shard_of(one, self.shards) == shard
             ]
