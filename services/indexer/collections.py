@@ -112,9 +112,8 @@ def drop(
     console = Console()
     with told():
         opened = Store(store)
-        (found,) = describe_store(opened, collection)
-        if not yes:
-            count = len(found["generations"])
+        count = len(opened.generations(collection))
+        if count and not yes:
             typer.confirm(f"Drop {collection} with {count} generation{'' if count == 1 else 's'} for good?", abort=True)
         drop_collection(opened, collection, force=force)
         console.print(f"{collection} is dropped", highlight=False, soft_wrap=True)

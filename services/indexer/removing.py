@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.indexer.work import Work
+from services.indexer.work import PLAN, Work
 from services.store import Store, check_collection
 from sightline.errors import FailedPrecondition, NotFound
 
@@ -52,14 +52,16 @@ def drop(store: Store, collection: str, *, force: bool = False) -> None:
         FailedPrecondition: a build has begun in it, or CURRENT moved meanwhile.
     """
     pointers, generations = store.pointers(collection), store.generations(collection)
-    if pointers.dropped and not generations:
-        raise NotFound(f"there is no collection {collection!r}", reason="NO_COLLECTION")
+    is_there = bool(generations) or pointers.current is not None
     work = work_of(store, collection)
     begun = work.begun() if not force else None
     if begun is not None and not begun.sealed:
         message = f"a build of {collection} has begun and not ended: let it end, or --force"
         raise FailedPrecondition(message, reason="BUILD_BEGUN")
-    store.drop(collection, pointers.current)
+    if not is_there and work.read(PLAN) is None:
+        raise NotFound(f"there is no collection {collection!r}", reason="NO_COLLECTION")
+    if is_there:
+        store.drop(collection, pointers.current)
     for number in generations:
         store.remove(collection, number)
     work.clear()

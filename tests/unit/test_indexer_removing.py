@@ -55,6 +55,20 @@ def test_a_dropped_collection_is_none(store: Store) -> None:
         drop(store, "birds")
 
 
+def test_what_was_only_begun_can_be_given_up(store: Store) -> None:
+    """A collection that nothing was made of but the beginning of a build is dropped with --force, and not without."""
+    work = work_of(store, "begun")
+    model = EncoderModel("fake", "d1", 2, PREPARATION)
+    work.write_plan(Begun(Plan("begun"), "", "folder", 1, None, {}, model, generation=1))
+    with pytest.raises(FailedPrecondition, match="--force"):
+        drop(store, "begun")
+    drop(store, "begun", force=True)
+    assert work.begun() is None
+    for force in (False, True):
+        with pytest.raises(NotFound):
+            drop(store, "begun", force=force)
+
+
 def test_numbers_go_on_after_a_drop(store: Store) -> None:
     """What is built under the name of a dropped collection is another generation, and can be published."""
     add(store, 3)
