@@ -19,7 +19,16 @@ from tools.chart_schema import PLACED, PLACED_EVERYWHERE
 
 # What the local cluster has no use for, or gives by itself: names do not expire on loopback.
 LOCAL = PLACED_EVERYWHERE | {"drain_seconds"}
-GUARDED = {"tls_cert", "tls_key", "tls_client_ca", "keys", "gateway_ca", "gateway_cert", "gateway_cert_key", "gateway_key"}
+GUARDED = {
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "keys",
+    "gateway_ca",
+    "gateway_cert",
+    "gateway_cert_key",
+    "gateway_key",
+}
 
 
 def faults(values: Values, objects: list[Object]) -> list[str]:

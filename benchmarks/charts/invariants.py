@@ -31,7 +31,9 @@ def names_fit(objects: list[Object]) -> Fault:
 
 def replicas_are_left_to_autoscalers(objects: list[Object]) -> Fault:
     """A Deployment says how many it has, or an autoscaler does, of one kind and one alone."""
-    scaled = [one["spec"]["scaleTargetRef"]["name"] for one in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")]
+    scaled = [
+        one["spec"]["scaleTargetRef"]["name"] for one in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")
+    ]
     deployments = {one["metadata"]["name"]: one for one in of_kind(objects, "Deployment")}
     for name, one in deployments.items():
         if ("replicas" in one["spec"]) == (name in scaled):
@@ -46,7 +48,10 @@ def autoscalers_go_by_load(objects: list[Object]) -> Fault:
         spec = one["spec"]
         if any(metric.get("resource", {}).get("name") == "memory" for metric in spec["metrics"]):
             yield f"{called(one)} goes by memory"
-        if spec["behavior"]["scaleUp"]["stabilizationWindowSeconds"] >= spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"]:
+        if (
+            spec["behavior"]["scaleUp"]["stabilizationWindowSeconds"]
+            >= spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"]
+        ):
             yield f"{called(one)} shrinks as fast as it grows"
     for one in of_kind(objects, "ScaledObject"):
         for trigger in one["spec"]["triggers"]:
@@ -59,13 +64,21 @@ def pods_are_restricted(objects: list[Object]) -> Fault:
     """Pod Security "restricted", and more: a read-only root, no token, nothing writable but space of the pod's own."""
     for one, template in pod_templates(objects):
         pod = template["spec"]
-        wanted: dict[str, object] = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+        wanted: dict[str, object] = {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
         if not wanted.items() <= pod["securityContext"].items() or pod.get("automountServiceAccountToken", True):
             yield f"{called(one)} may be root, make any system call, or use the API"
         if any(pod.get(name) for name in ("hostNetwork", "hostPID", "hostIPC")) or pod.get("enableServiceLinks", True):
             yield f"{called(one)} is in the host's namespaces, or told of all services"
         for container in pod["containers"] + pod.get("initContainers", []):
-            confined = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+            confined = {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
             if container["securityContext"] != confined:
                 yield f"{called(one)}: {container['name']} is not confined"
         yield from _mounts(one, pod)
@@ -85,7 +98,7 @@ def _mounts(one: Object, pod: Mapping[str, Any]) -> Fault:
 
 
 def containers_are_complete(objects: list[Object]) -> Fault:
-    """Each asks for what it needs, has a bound of memory, comes from an image of a version, and is probed if it serves."""
+    """Each asks for what it needs, has a bound of memory, is of an image with a version, and is probed if it serves."""
     for one, template in pod_templates(objects):
         for container in template["spec"]["containers"]:
             where, resources = f"{called(one)}: {container['name']}", container["resources"]
@@ -107,7 +120,9 @@ def secrets_stay_secret(objects: list[Object]) -> Fault:
         for container in template["spec"]["containers"]:
             for variable in container.get("env", []):
                 value = variable.get("value", "")
-                if re.search(r"://[^/@]*:[^/@$]+@", value) or (re.search(r"PASSWORD|_KEY$", variable["name"]) and "/" not in value and value):
+                if re.search(r"://[^/@]*:[^/@$]+@", value) or (
+                    re.search(r"PASSWORD|_KEY$", variable["name"]) and "/" not in value and value
+                ):
                     yield f"{called(one)}: {variable['name']} holds a secret"
 
 
@@ -164,7 +179,11 @@ def ports_agree(objects: list[Object]) -> Fault:
     """Services, probes, policies and addresses speak of ports that the containers have."""
     pods = []
     for one, template in pod_templates(objects):
-        ports = {port["name"]: port["containerPort"] for container in template["spec"]["containers"] for port in container.get("ports", [])}
+        ports = {
+            port["name"]: port["containerPort"]
+            for container in template["spec"]["containers"]
+            for port in container.get("ports", [])
+        }
         pods.append((template["metadata"]["labels"], ports))
         for container in template["spec"]["containers"]:
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
@@ -186,7 +205,9 @@ def ports_agree(objects: list[Object]) -> Fault:
 
 def addresses_are_there(objects: list[Object]) -> Fault:
     """Every address of this release that a process is told is a Service, with that port."""
-    services = {one["metadata"]["name"]: {port["port"] for port in one["spec"]["ports"]} for one in of_kind(objects, "Service")}
+    services = {
+        one["metadata"]["name"]: {port["port"] for port in one["spec"]["ports"]} for one in of_kind(objects, "Service")
+    }
     for one, template in pod_templates(objects):
         for variable in template["spec"]["containers"][0].get("env", []):
             if variable["name"] not in OURS or "value" not in variable:
@@ -204,7 +225,10 @@ def groups_are_whole(objects: list[Object]) -> Fault:
     told = []
     for one in of_kind(objects, "Deployment"):
         if one["metadata"]["labels"]["app.kubernetes.io/component"] == "searcher":
-            env = {variable["name"]: variable.get("value") for variable in one["spec"]["template"]["spec"]["containers"][0]["env"]}
+            env = {
+                variable["name"]: variable.get("value")
+                for variable in one["spec"]["template"]["spec"]["containers"][0]["env"]
+            }
             told.append((int(env["SIGHTLINE_GROUP"] or 0), int(env["SIGHTLINE_GROUPS"] or 0)))
             if one["metadata"]["labels"]["sightline.dev/group"] != env["SIGHTLINE_GROUP"]:
                 yield f"{called(one)} is labelled as another group"

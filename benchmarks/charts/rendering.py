@@ -33,7 +33,9 @@ def read(file: Path) -> dict[str, Any]:
     return values
 
 
-def render_texts(values: Values, *, name: str = "sightline", namespace: str = "search", kube: str = "1.33") -> dict[str, str]:
+def render_texts(
+    values: Values, *, name: str = "sightline", namespace: str = "search", kube: str = "1.33"
+) -> dict[str, str]:
     """What each template comes to, by its file. Raises Refused."""
     # The public method knows of no version; a handle is good for one rendering, which prunes it.
     release = {"name": name, "namespace": namespace, "kube_version": f"v{kube}.0", "api_versions": []}
@@ -47,12 +49,16 @@ def render_texts(values: Values, *, name: str = "sightline", namespace: str = "s
 def render(values: Values, *, name: str = "sightline", namespace: str = "search", kube: str = "1.33") -> list[Object]:
     """All objects of a release. Raises Refused."""
     texts = render_texts(values, name=name, namespace=namespace, kube=kube)
-    return [one for file, text in sorted(texts.items()) if file.endswith(".yaml") for one in yaml.safe_load_all(text) if one]
+    return [
+        one for file, text in sorted(texts.items()) if file.endswith(".yaml") for one in yaml.safe_load_all(text) if one
+    ]
 
 
 def lint(values: Values, kube: str) -> list[str]:
     """What `helm lint --strict` has to say."""
-    return list(helm.lint(str(CHART), dict(values), strict=True, namespace="search", kube_version=f"v{kube}.0")["errors"])
+    return list(
+        helm.lint(str(CHART), dict(values), strict=True, namespace="search", kube_version=f"v{kube}.0")["errors"]
+    )
 
 
 def pod_templates(objects: list[Object]) -> Iterator[tuple[Object, Object]]:

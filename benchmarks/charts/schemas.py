@@ -46,7 +46,9 @@ def faults(one: Object, version: str) -> list[str]:
     if group in CRDS:
         validator = _custom(group, one["kind"], of_group)
     else:
-        validator = _builtin(f"{one['kind']}-{group.partition('.')[0]}{'-' if group else ''}{of_group}".lower(), version)
+        validator = _builtin(
+            f"{one['kind']}-{group.partition('.')[0]}{'-' if group else ''}{of_group}".lower(), version
+        )
     return [f"{called(one)}: {error.json_path}: {error.message}" for error in validator.iter_errors(one)]
 
 

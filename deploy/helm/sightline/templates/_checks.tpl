@@ -105,7 +105,7 @@
 
 {{/* All workloads by where their values are; as JSON. */}}
 {{- define "sightline.workloads" -}}
-{{- $all := dict "gateway" .Values.gateway "searcher" .Values.searcher "redis" .Values.redis "web" .Values.web -}}
+{{- $all := dict "gateway" .Values.gateway "searcher" .Values.searcher "redis" .Values.redis "web" .Values.web "indexer" .Values.indexer -}}
 {{- range $name, $pool := include "sightline.pools" . | fromJson -}}
 {{- $_ := set $all (ternary (printf "encoder.pools.%s" $name) "encoder" (hasKey $.Values.encoder.pools $name)) $pool -}}
 {{- end -}}
