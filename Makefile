@@ -8,12 +8,12 @@ SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
-CODE := sightline services training benchmarks tests tools/contract.py tools/settings_page.py
+CODE := sightline services training benchmarks tests deploy tools/contract.py tools/settings_page.py
 
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check prove protos pins clean
+.PHONY: help demo images test check prove protos pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
@@ -23,6 +23,9 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
 	@tools/unpack_debs.sh $(LETTERS) || echo "The pictures will be labelled with the fonts that this machine has."
 	@$(PYTHON) -m services.local demo --started $(STARTED)
+
+images:  ## Build the services' images with buildah, without a registry. Needs root. More: deploy/images.py --help.
+	@python3 deploy/images.py --out dist/images
 
 test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real browser.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium

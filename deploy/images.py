@@ -2,10 +2,10 @@
 
     python3 deploy/images.py [--services gateway,web] [--tag TAG] [--model emoji] [--runtime torch] [--out FOLDER]
 
-Each image becomes a docker-archive `sightline-SERVICE-KEY.tar`, for `ctr images import` or `docker load`, where KEY says
-what it was made of: what is there is not made again. OUT/images.json lists them, and so does standard output. The base
-is made of Debian packages on the spot, or named with --base and --builder. Needs root on Linux, and apt; buildah and
-mmdebstrap are unpacked into the cache where the machine has none. State is kept in $SIGHTLINE_CACHE/images.
+Each image becomes a docker-archive `sightline-SERVICE-KEY.tar`, for `ctr images import` or `docker load`, where KEY
+says what it was made of: what is there is not made again. OUT/images.json lists them, and so does standard output. The
+base is made of Debian packages on the spot, or named with --base and --builder. Needs root on Linux, and apt; buildah
+and mmdebstrap are unpacked into the cache where the machine has none. State is kept in $SIGHTLINE_CACHE/images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,15 @@ STATE = CACHE / "images"
 SERVICES = ("gateway", "web", "encoder", "searcher", "indexer")
 SUITE = "bookworm"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
-CONTEXT = (".dockerignore", "constraints.txt", "pyproject.toml", "deploy/Dockerfile", "sightline", "services", "models/emoji")
+CONTEXT = (
+    ".dockerignore",
+    "constraints.txt",
+    "pyproject.toml",
+    "deploy/Dockerfile",
+    "sightline",
+    "services",
+    "models/emoji",
+)
 # Where packages come from is the business of whoever builds; none of it is in an image.
 PASSED_ON = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -41,13 +49,13 @@ TREES = {
     "builder": ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", *_SLIM, _NAMELESS],
     "base": [
         "--variant=extract",
-        "--include=base-files,netbase,tzdata,ca-certificates,libstdc++6,python3",
+        "--include=base-files,netbase,tzdata,ca-certificates,libstdc++6,python3,python-is-python3",
         *_SLIM,
         _NAMELESS,
         f'--customize-hook=cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1{AUTHORITIES}"',
-        '--customize-hook=echo "root:x:0:0:root:/root:/sbin/nologin" >"$1/etc/passwd"; echo "root:x:0:" >"$1/etc/group"',
-        '--customize-hook=echo "nonroot:x:65532:65532::/tmp:/sbin/nologin" >>"$1/etc/passwd"',
-        '--customize-hook=echo "nonroot:x:65532:" >>"$1/etc/group"',
+        '--customize-hook=cp "$1/usr/share/base-files/nsswitch.conf" "$1/etc/"',  # names: /etc/hosts before DNS
+        '--customize-hook=printf "root:x:0:0::/root:\\nnonroot:x:65532:65532::/tmp:\\n" >"$1/etc/passwd"',
+        '--customize-hook=printf "root:x:0:\\nnonroot:x:65532:\\n" >"$1/etc/group"',
     ],
 }
 
@@ -87,10 +95,10 @@ def _environment() -> dict[str, str]:
         subprocess.run([CHECKOUT / "tools" / "unpack_debs.sh", *missing], check=True, stdout=sys.stderr)
         unpacked = CACHE / "debian"
         environment["PATH"] = f"{unpacked}/usr/bin:{environment['PATH']}:/usr/sbin:/sbin"
-        # Buildah starts itself with an empty environment: its libraries are found by a cache of the linker's, not by a variable.
+        # Buildah starts itself with an empty environment: it finds libraries by the linker's cache, not by a variable.
         folders = sorted({str(found.parent) for found in unpacked.glob("**/*.so*")})
         (STATE / "ld.so.conf").write_text("include /etc/ld.so.conf\n" + "\n".join(folders) + "\n")
-        cached = ["ldconfig", "-X", "-f", STATE / "ld.so.conf", "-C", STATE / "ld.so.cache"]
+        cached: list[str | Path] = ["ldconfig", "-X", "-f", STATE / "ld.so.conf", "-C", STATE / "ld.so.cache"]
         subprocess.run(cached, check=True, env=environment)
     return environment
 
@@ -117,7 +125,7 @@ class Builder:
         if (STATE / "ld.so.cache").exists():
             mounts += f" && mount --bind '{STATE}/ld.so.cache' /etc/ld.so.cache"
         hidden = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
-        where = ["--root", STATE / "store", "--runroot", STATE / "run", "--storage-driver", "overlay"]
+        where: list[str | Path] = ["--root", STATE / "store", "--runroot", STATE / "run", "--storage-driver", "overlay"]
         self._run([*hidden, "buildah", *where, *arguments], log)
 
     def build(self, image: str, file: str, context: Path, arguments: dict[str, str]) -> None:
@@ -138,7 +146,9 @@ class Builder:
         partial = archive.with_suffix(".partial")
         partial.unlink(missing_ok=True)
         policy = CHECKOUT / "deploy" / "base" / "policy.json"
-        self._buildah("push", "--quiet", "--signature-policy", policy, image, f"docker-archive:{partial}:{image}", log="export")
+        self._buildah(
+            "push", "--quiet", "--signature-policy", policy, image, f"docker-archive:{partial}:{image}", log="export"
+        )
         partial.rename(archive)
 
     def tree(self, name: str) -> str:
