@@ -35,20 +35,22 @@ ABSENT = {
 _SETTINGS = ("etc/pip.conf", "etc/uv", "etc/hostname", "etc/resolv.conf", "root/.config", "root/.cache", "root/.netrc")
 
 
-def versions(tree: Path) -> dict[str, str]:
-    """Returns the versions of what is installed, by name."""
-    return {canonicalize_name(one.name): one.version for one in _installed(tree)}
+def versions(packages: Path) -> dict[str, str]:
+    """Returns the versions of what is installed in a folder, by name."""
+    return {canonicalize_name(one.name): one.version for one in _installed(packages)}
 
 
-def wanted(tree: Path, extras: Sequence[str], environment: Mapping[str, str]) -> set[str]:
+def wanted(packages: Path, extras: Sequence[str], environment: Mapping[str, str]) -> set[str]:
     """Returns the names of all that these extras of pyproject.toml need, by what the installed packages say they need.
 
     Args:
-        tree: root of the image.
+        packages: the folder that they are installed in.
         extras: of Sightline.
         environment: what differs of its interpreter for markers, such as `python_full_version`.
     """
-    needs = {canonicalize_name(one.name): one.requires or [] for one in _installed(tree)} | {"sightline": _sightline()}
+    needs = {canonicalize_name(one.name): one.requires or [] for one in _installed(packages)} | {
+        "sightline": _sightline()
+    }
     waiting, seen = [f"sightline[{','.join(extras)}]"], set[tuple[str, str]]()
     while waiting:
         asked = Requirement(waiting.pop())
@@ -72,8 +74,8 @@ def _applies(need: Requirement, extra: str, environment: Mapping[str, str]) -> b
     return need.marker is None or need.marker.evaluate({**environment, "extra": extra})
 
 
-def _installed(tree: Path) -> Iterator[importlib.metadata.Distribution]:
-    return iter(importlib.metadata.distributions(path=[str(tree / "app" / "packages")]))
+def _installed(packages: Path) -> Iterator[importlib.metadata.Distribution]:
+    return iter(importlib.metadata.distributions(path=[str(packages)]))
 
 
 def pins() -> dict[str, str]:
@@ -105,8 +107,12 @@ def privileged(tree: Path) -> list[str]:
 
 
 def settings_of_the_machine(tree: Path) -> list[str]:
-    """Returns files by which an image would carry on where and behind what it was built."""
-    return [f"/{name}" for name in _SETTINGS if (tree / name).exists()]
+    """Returns files by which an image would carry on where and behind what it was built.
+
+    Empty ones say nothing: builders leave some where a container's own files of names are mounted later.
+    """
+    files = [file for name in _SETTINGS for file in ((tree / name), *(tree / name).rglob("*")) if file.is_file()]
+    return sorted(f"/{file.relative_to(tree)}" for file in files if file.stat().st_size)
 
 
 def _entries(tree: Path) -> Iterator[tuple[Path, tuple[int, int, int]]]:

@@ -31,6 +31,8 @@ SUITE = "bookworm"
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 CONTEXT = (
     ".dockerignore",
+    "LICENSE",
+    "NOTICE",
     "constraints.txt",
     "pyproject.toml",
     "deploy/Dockerfile",
@@ -49,6 +51,7 @@ TREES = {
     "builder": ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", *_SLIM, _NAMELESS],
     "base": [
         "--variant=extract",
+        "--skip=output/dev",
         "--include=base-files,netbase,tzdata,ca-certificates,libstdc++6,python3,python-is-python3",
         *_SLIM,
         _NAMELESS,
@@ -131,11 +134,12 @@ class Builder:
     def build(self, image: str, file: str, context: Path, arguments: dict[str, str]) -> None:
         """Builds an image. Its steps run in this machine's network and trust the authorities that it trusts."""
         given = arguments | {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        mounts = [f"{path}:{path}:ro" for path in (AUTHORITIES, "/etc/pip.conf") if Path(path).exists()]
+        secrets = {"authorities": AUTHORITIES, "pip": "/etc/pip.conf"}
+        there = [f"id={name},src={path}" for name, path in secrets.items() if Path(path).exists()]
         self._buildah(
             *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"),
             *("--signature-policy", CHECKOUT / "deploy" / "base" / "policy.json"),
-            *(word for mount in mounts for word in ("--volume", mount)),
+            *(word for secret in there for word in ("--secret", secret)),
             *(word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")),
             *("--file", CHECKOUT / file, "--tag", image, context),
             log=image.removeprefix("localhost/").partition(":")[0],
@@ -168,7 +172,7 @@ class Builder:
 def arguments_of(service: str, wanted: argparse.Namespace) -> dict[str, str]:
     """Returns the build arguments of a service."""
     of_the_encoder = {"RUNTIME": wanted.runtime, "MODEL": wanted.model} if service == "encoder" else {}
-    return {"SERVICE": service, "STORE": wanted.store} | of_the_encoder
+    return {"SERVICE": service, "STORE": wanted.store, "EXTRAS": wanted.extras} | of_the_encoder
 
 
 def build(wanted: argparse.Namespace) -> dict[str, dict[str, object]]:
@@ -181,11 +185,14 @@ def build(wanted: argparse.Namespace) -> dict[str, dict[str, object]]:
         tag = wanted.tag or digest_of(foundation.values(), names=CONTEXT)
         for service in wanted.services.split(","):
             arguments = foundation | arguments_of(service, wanted)
-            key = digest_of([tag, *sorted(map("=".join, arguments.items()))], names=CONTEXT)
+            words = sorted(map("=".join, arguments.items()))
+            key = digest_of([tag, *words], names=CONTEXT)
             image, archive = f"localhost/sightline-{service}:{tag}", wanted.out / f"sightline-{service}-{key}.tar"
             began = time.monotonic()
             if not archive.exists():
                 builder.build(image, "deploy/Dockerfile", CHECKOUT, arguments)
+                if key != digest_of([tag, *words], names=CONTEXT):
+                    sys.exit(f"files were changed while {image} was built: it may be neither the old nor the new")
                 builder.export(image, archive)
             seconds = round(time.monotonic() - began, 1)
             about = {"image": image, "archive": str(archive), "key": key, "bytes": archive.stat().st_size}
@@ -201,6 +208,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runtime", default="onnx", choices=("onnx", "torch", "hf"), help="of the encoder")
     parser.add_argument("--model", default="", choices=("", "emoji"), help="baked into the encoder; none by default")
     parser.add_argument("--store", default="s3", choices=("", "s3"), help="the extra for stores that are no disks")
+    parser.add_argument("--extras", default="", help="more extras of pyproject.toml, with spaces between")
     parser.add_argument("--base", default="", help="an image to run on; by default one of Debian packages is made")
     parser.add_argument("--builder", default="", help="an image to install with; --base by default")
     parser.add_argument("--out", type=Path, default=CACHE / "cluster" / "images", help="where the archives go")
