@@ -80,9 +80,11 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    STATE.mkdir(parents=True, exist_ok=True)
-    with (STATE / "lock").open("w") as lock:
+def _alone(what: str) -> Iterator[None]:
+    """Keeps others from making the same thing at the same time; buildah itself takes care of its store."""
+    locks = STATE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / what).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -110,7 +112,8 @@ class Builder:
     """Buildah with a store of its own."""
 
     def __init__(self) -> None:
-        self._environment = _environment()
+        with _alone("set-up"):
+            self._environment = _environment()
 
     def _run(self, command: list[str | Path], log: str) -> None:
         path = STATE / f"{log}.log"
@@ -142,7 +145,7 @@ class Builder:
             *(word for secret in there for word in ("--secret", secret)),
             *(word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")),
             *("--file", CHECKOUT / file, "--tag", image, context),
-            log=image.removeprefix("localhost/").partition(":")[0],
+            log=_log_of(image),
         )
 
     def export(self, image: str, archive: Path) -> None:
@@ -151,7 +154,13 @@ class Builder:
         partial.unlink(missing_ok=True)
         policy = CHECKOUT / "deploy" / "base" / "policy.json"
         self._buildah(
-            "push", "--quiet", "--signature-policy", policy, image, f"docker-archive:{partial}:{image}", log="export"
+            "push",
+            "--quiet",
+            "--signature-policy",
+            policy,
+            image,
+            f"docker-archive:{partial}:{image}",
+            log=f"{_log_of(image)}-export",
         )
         partial.rename(archive)
 
@@ -160,13 +169,18 @@ class Builder:
         key = digest_of([SUITE, *TREES[name]], names=["deploy/base/Dockerfile"])
         image = f"localhost/sightline-{name}:{key}"
         tree = STATE / "trees" / f"{name}-{key}.tar"
-        if not tree.exists():
-            tree.parent.mkdir(exist_ok=True)
-            partial = tree.with_suffix(".partial.tar")
-            self._run(["mmdebstrap", *TREES[name], SUITE, partial], f"tree-{name}")
-            partial.rename(tree)
-        self.build(image, "deploy/base/Dockerfile", tree.parent, {"TREE": tree.name})
+        with _alone(tree.name):
+            if not tree.exists():
+                tree.parent.mkdir(exist_ok=True)
+                partial = tree.with_suffix(".partial.tar")
+                self._run(["mmdebstrap", *TREES[name], SUITE, partial], f"tree-{name}")
+                partial.rename(tree)
+            self.build(image, "deploy/base/Dockerfile", tree.parent, {"TREE": tree.name})
         return image
+
+
+def _log_of(image: str) -> str:
+    return image.rpartition("/")[2].replace(":", "-")
 
 
 def arguments_of(service: str, wanted: argparse.Namespace) -> dict[str, str]:
@@ -177,28 +191,29 @@ def arguments_of(service: str, wanted: argparse.Namespace) -> dict[str, str]:
 
 def build(wanted: argparse.Namespace) -> dict[str, dict[str, object]]:
     """Builds and exports what is wanted, and returns by service: image, archive, key, bytes, seconds."""
-    built: dict[str, dict[str, object]] = {}
-    with _alone():
-        builder = Builder()
-        base = wanted.base or builder.tree("base")
-        foundation = {"BASE": base, "BUILDER": wanted.builder or wanted.base or builder.tree("builder")}
-        tag = wanted.tag or digest_of(foundation.values(), names=CONTEXT)
-        for service in wanted.services.split(","):
-            arguments = foundation | arguments_of(service, wanted)
-            words = sorted(map("=".join, arguments.items()))
-            key = digest_of([tag, *words], names=CONTEXT)
-            image, archive = f"localhost/sightline-{service}:{tag}", wanted.out / f"sightline-{service}-{key}.tar"
-            began = time.monotonic()
-            if not archive.exists():
-                builder.build(image, "deploy/Dockerfile", CHECKOUT, arguments)
-                if key != digest_of([tag, *words], names=CONTEXT):
-                    sys.exit(f"files were changed while {image} was built: it may be neither the old nor the new")
-                builder.export(image, archive)
-            seconds = round(time.monotonic() - began, 1)
-            about = {"image": image, "archive": str(archive), "key": key, "bytes": archive.stat().st_size}
-            built[service] = about | {"seconds": seconds}
-            print(f"{image}  {archive.stat().st_size / 1e6:.0f} MB  {seconds} s", file=sys.stderr)
-    return built
+    builder = Builder()
+    base = wanted.base or builder.tree("base")
+    foundation = {"BASE": base, "BUILDER": wanted.builder or wanted.base or builder.tree("builder")}
+    tag = wanted.tag or digest_of(foundation.values(), names=CONTEXT)
+    arguments = {service: foundation | arguments_of(service, wanted) for service in wanted.services.split(",")}
+    return {service: build_one(builder, service, tag, given, wanted.out) for service, given in arguments.items()}
+
+
+def build_one(builder: Builder, service: str, tag: str, arguments: dict[str, str], out: Path) -> dict[str, object]:
+    """Builds and exports one image unless its archive is there."""
+    words = [tag, *sorted(map("=".join, arguments.items()))]
+    key = digest_of(words, names=CONTEXT)
+    image, archive = f"localhost/sightline-{service}:{tag}", out / f"sightline-{service}-{key}.tar"
+    began = time.monotonic()
+    with _alone(archive.name):
+        if not archive.exists():
+            builder.build(image, "deploy/Dockerfile", CHECKOUT, arguments)
+            if key != digest_of(words, names=CONTEXT):
+                sys.exit(f"files were changed while {image} was built: it may be neither the old nor the new")
+            builder.export(image, archive)
+    size, seconds = archive.stat().st_size, round(time.monotonic() - began, 1)
+    print(f"{image}  {size / 1e6:.0f} MB  {seconds} s", file=sys.stderr)
+    return {"image": image, "archive": str(archive), "key": key, "bytes": size, "seconds": seconds}
 
 
 def _arguments() -> argparse.Namespace:
