@@ -8,7 +8,7 @@ SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
-CODE := sightline services training benchmarks tests tools/contract.py tools/settings_page.py
+CODE := sightline services training benchmarks tests deploy/observability tools/contract.py tools/settings_page.py
 
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -37,6 +37,7 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@tools/protos.sh --check
 	@$(PYTHON) tools/contract.py --check
 	@$(PYTHON) tools/settings_page.py --check
+	@$(PYTHON) -m deploy.observability --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium
