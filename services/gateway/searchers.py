@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import grpc
 import numpy as np
 
 from services.gateway.answers import GroupHits
+from services.gateway.metrics import GroupMetrics
 from services.gateway.vectors import Vector
 from services.runtime.batcher import Batcher
 from services.runtime.calls import call
@@ -113,10 +115,15 @@ class SearcherReplica:
 
 
 class SearcherGroups:
-    """All searchers; a services.gateway.search.Searchers and a services.gateway.vectors.Stores."""
+    """All searchers; a services.gateway.search.Searchers and a services.gateway.vectors.Stores.
 
-    def __init__(self, pool: Pool[SearcherReplica]) -> None:
-        self._pool = pool
+    Args:
+        pool: the searchers.
+        metrics: told what becomes of questions at each group.
+    """
+
+    def __init__(self, pool: Pool[SearcherReplica], metrics: GroupMetrics) -> None:
+        self._pool, self._metrics = pool, metrics
 
     async def search(
         self,
@@ -210,15 +217,19 @@ class SearcherGroups:
     async def _group(
         self, manifest: Manifest, group: int, groups: int, item: searcher_pb2.SearchItem, deadline: float
     ) -> GroupHits | SightlineError:
+        began = time.perf_counter()
         try:
-            return await self._pool.call(
+            hits = await self._pool.call(
                 lambda replica, limit: replica.search(item, limit),
                 deadline=deadline,
                 where=lambda one: one.group == group and one.groups == groups and one.has(manifest),
                 whom=f"searcher of group {group}",
             )
         except SightlineError as error:
+            self._metrics.failed(group)
             return error
+        self._metrics.answered(group, time.perf_counter() - began)
+        return hits
 
     async def _fetch(
         self, manifest: Manifest, group: int, groups: int, request: searcher_pb2.FetchRequest, deadline: float

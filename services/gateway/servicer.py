@@ -10,8 +10,10 @@ from typing import Any
 import grpc
 
 from services.gateway import requests, splice
+from services.gateway.answers import Reply
 from services.gateway.catalog import Catalog
 from services.gateway.encoder import Encoders
+from services.gateway.metrics import counted
 from services.gateway.search import Search, currently
 from services.gateway.searchers import SearcherGroups
 from services.gateway.streaming import Stream
@@ -99,7 +101,10 @@ class SearchServicer:
             return splice.streamed(request.correlation_id, _outcome(error))
 
     async def _answer(self, request: search_pb2.SearchRequest, deadline: float) -> bytes:
-        return splice.reply(await self._search(requests.question(request), deadline), request_id.get())
+        return splice.reply(await counted(self._reply(request, deadline)), request_id.get())
+
+    async def _reply(self, request: search_pb2.SearchRequest, deadline: float) -> Reply:
+        return await self._search(requests.question(request), deadline)
 
 
 def add_search_servicer(servicer: SearchServicer, server: grpc.aio.Server) -> None:

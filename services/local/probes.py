@@ -34,10 +34,10 @@ def metrics(address: str) -> Samples:
     return parse_metrics(_get(address, "/metrics").splitlines())
 
 
-def is_ready(address: str) -> bool:
-    """Whether the process with this health address says that it is ready."""
+def is_ready(address: str, path: str = "/readyz") -> bool:
+    """Whether the process with this health address says at this path that it is ready."""
     try:
-        _get(address, "/readyz")
+        _get(address, path)
     except OSError:
         return False
     return True

@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from services.runtime.logs import caller, request_id
-from services.runtime.metrics import caller_calls_total, rpc_seconds
+from services.runtime.metrics import CallMetrics, caller_calls_total, calls_of
 from services.runtime.wire import status_details
 from sightline.errors import InternalError, InvalidArgument, SightlineError
 
@@ -56,14 +56,15 @@ class Border(grpc.aio.ServerInterceptor):
 
 def _wrap(handler: Handler, method: str) -> Handler:
     methods: Any = handler  # typed for synchronous servers
+    counts = calls_of(method)
     codecs = {
         "request_deserializer": _tolerant(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if methods.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method), **codecs)
+        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method, counts), **codecs)
     if methods.stream_stream:
-        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method), **codecs)
+        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method, counts), **codecs)
     return handler  # health.Watch, which is not ours
 
 
@@ -92,7 +93,7 @@ def _sound(request: Any) -> Any:
     return request
 
 
-def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics) -> Callable[..., Awaitable[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         began = _begin(context)
         code = "CANCELLED"
@@ -105,13 +106,15 @@ def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Aw
             code = STATUS[error.code].name
             await refuse(context, error)
         finally:
-            rpc_seconds.labels(method, code).observe(time.perf_counter() - began)
-            _count(code)
+            counts.took(code, time.perf_counter() - began)
+            _count(counts, code)
 
     return guarded
 
 
-def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+def _stream(
+    call: Callable[..., AsyncIterator[Any]], method: str, counts: CallMetrics
+) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         _begin(context)
         code = "CANCELLED"
@@ -124,7 +127,7 @@ def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..
             code = STATUS[error.code].name
             await refuse(context, error)
         finally:
-            _count(code)
+            _count(counts, code)
 
     return guarded
 
@@ -134,7 +137,8 @@ async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _sound(request)
 
 
-def _count(code: str) -> None:
+def _count(counts: CallMetrics, code: str) -> None:
+    counts.ended(code)
     if name := caller.get():
         caller_calls_total.labels(name, code).inc()
 

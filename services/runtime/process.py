@@ -6,12 +6,16 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable
+from importlib import metadata
 
 from services.runtime.health import Health, start_health_port
 from services.runtime.logs import configure
+from services.runtime.metrics import build_info, loop_lag_seconds
 from services.runtime.settings import Settings
 
 log = logging.getLogger("sightline.server")
+
+BEAT_SECONDS = 0.25
 
 
 class Process:
@@ -29,6 +33,7 @@ class Process:
         self.stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        build_info.labels(settings.component, version()).set(1)
         self.health_port = start_health_port(settings.health_listen, self.health)
         self._beating = asyncio.create_task(_beat(self.health))
 
@@ -61,6 +66,17 @@ class Process:
 
 
 async def _beat(health: Health) -> None:
+    loop = asyncio.get_running_loop()
     while True:
         health.beat()
-        await asyncio.sleep(1)
+        due = loop.time() + BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+
+def version() -> str:
+    """Returns the version of this installation; `unknown` where the code runs without being installed."""
+    try:
+        return metadata.version("sightline")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,7 +13,13 @@ PREFIX = "SIGHTLINE_"
 
 
 class Settings(BaseSettings):
-    """What every process has. A field `drain_seconds` is read from SIGHTLINE_DRAIN_SECONDS."""
+    """What every process has. A field `drain_seconds` is read from SIGHTLINE_DRAIN_SECONDS.
+
+    Attributes:
+        component: what metrics and traces call the process.
+    """
+
+    component: ClassVar[str] = "process"
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
