@@ -18,12 +18,15 @@ from services.runtime.batcher import Batcher
 from services.runtime.calls import call
 from services.runtime.metrics import QueueMetrics
 from services.runtime.pool import Pool
+from services.runtime.tracing import Calling, current
 from services.runtime.wire import error_from_message, vector_from_bytes, vector_to_bytes
 from services.store import Manifest, shard_of
 from sightline._filter_messages import to_filter
 from sightline.errors import FailedPrecondition, NotFound, SightlineError, Unavailable
 from sightline.filters import Filter
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
+
+SERVICE = "/sightline.internal.v1.SearcherService"
 
 FETCH_LANES = 16
 """Fetches in flight to one searcher."""
@@ -36,12 +39,14 @@ MARGIN = 0.05
 class _Asked:
     item: searcher_pb2.SearchItem
     deadline: float
+    trace: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
     request: searcher_pb2.FetchRequest
     deadline: float
+    trace: str
 
 
 class SearcherReplica:
@@ -87,17 +92,21 @@ class SearcherReplica:
 
     async def search(self, item: searcher_pb2.SearchItem, deadline: float) -> GroupHits:
         """Returns the group's best hits."""
-        return await self._batcher.submit(_Asked(item, deadline), deadline)
+        return await self._batcher.submit(_Asked(item, deadline, current.get()), deadline)
 
     async def fetch(self, request: searcher_pb2.FetchRequest, deadline: float) -> Sequence[searcher_pb2.FetchedImage]:
         """Returns stored data of images."""
-        return await self._fetches.submit(_Fetch(request, deadline), deadline)
+        return await self._fetches.submit(_Fetch(request, deadline, current.get()), deadline)
 
     async def _send_fetch(
         self, batch: Sequence[_Fetch]
     ) -> Sequence[Sequence[searcher_pb2.FetchedImage] | SightlineError]:
+        fetch = batch[0]
         try:
-            reply: searcher_pb2.FetchResponse = await call(self._stub.Fetch, batch[0].request, batch[0].deadline)
+            with Calling(f"{SERVICE}/Fetch", [fetch.trace]) as calling:
+                reply: searcher_pb2.FetchResponse = await call(
+                    self._stub.Fetch, fetch.request, fetch.deadline, calling.metadata
+                )
         except SightlineError as error:
             return [error]
         return [reply.images]
@@ -107,8 +116,10 @@ class SearcherReplica:
         request = searcher_pb2.SearchRequest(items=[asked.item for asked in batch])
         for item, asked in zip(request.items, batch, strict=True):
             item.remaining_ms = max(1, int((asked.deadline - now) * 1000))
+        until = max(asked.deadline for asked in batch)
         try:
-            reply = await call(self._stub.Search, request, max(asked.deadline for asked in batch))
+            with Calling(f"{SERVICE}/Search", [asked.trace for asked in batch]) as calling:
+                reply = await call(self._stub.Search, request, until, calling.metadata)
         except SightlineError as error:
             return [error] * len(batch)
         return [_hits(result) for result in reply.results]

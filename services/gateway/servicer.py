@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from services.gateway.search import Search, currently
 from services.gateway.searchers import SearcherGroups
 from services.gateway.streaming import Stream
 from services.runtime.logs import request_id
+from services.runtime.tracing import is_recorded, note
 from services.runtime.wire import error_to_message, vector_to_bytes
 from services.store import Manifest, Pointer, check_id
 from sightline._channel import MAX_MESSAGE
@@ -104,7 +106,10 @@ class SearchServicer:
         return splice.reply(await counted(self._reply(request, deadline)), request_id.get())
 
     async def _reply(self, request: search_pb2.SearchRequest, deadline: float) -> Reply:
-        return await self._search(requests.question(request), deadline)
+        reply = await self._search(requests.question(request), deadline)
+        if is_recorded():
+            note("answered", source=reply.source.name, **asdict(reply.times))
+        return reply
 
 
 def add_search_servicer(servicer: SearchServicer, server: grpc.aio.Server) -> None:

@@ -31,7 +31,12 @@ def parse_metrics(lines: Iterable[str]) -> Samples:
 
 def metrics(address: str) -> Samples:
     """Scrapes a process by its health address. Raises OSError where it does not answer."""
-    return parse_metrics(_get(address, "/metrics").splitlines())
+    return parse_metrics(exposition(address))
+
+
+def exposition(address: str) -> list[str]:
+    """Returns the lines of a scrape, as they are. Raises OSError where the process does not answer."""
+    return _get(address, "/metrics").splitlines()
 
 
 def is_ready(address: str, path: str = "/readyz") -> bool:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from services.runtime import tracing
 from services.runtime.logs import caller, request_id
 from services.runtime.metrics import CallMetrics, caller_calls_total, calls_of
 from services.runtime.wire import status_details
@@ -95,7 +96,7 @@ def _sound(request: Any) -> Any:
 
 def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics) -> Callable[..., Awaitable[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        began = _begin(context)
+        began, span = time.perf_counter(), _begin(context, method)
         code = "CANCELLED"
         try:
             reply = await call(_sound(request), context)
@@ -108,6 +109,7 @@ def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics
         finally:
             counts.took(code, time.perf_counter() - began)
             _count(counts, code)
+            span.ended(code)
 
     return guarded
 
@@ -116,7 +118,7 @@ def _stream(
     call: Callable[..., AsyncIterator[Any]], method: str, counts: CallMetrics
 ) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        _begin(context)
+        span = _begin(context, method)
         code = "CANCELLED"
         try:
             async for reply in call(_all_sound(requests), context):
@@ -128,6 +130,7 @@ def _stream(
             await refuse(context, error)
         finally:
             _count(counts, code)
+            span.ended(code)
 
     return guarded
 
@@ -143,10 +146,15 @@ def _count(counts: CallMetrics, code: str) -> None:
         caller_calls_total.labels(name, code).inc()
 
 
-def _begin(context: grpc.aio.ServicerContext[Any, Any]) -> float:
-    given = next((value for key, value in context.invocation_metadata() or () if key == "x-request-id"), "")
-    request_id.set(str(given)[:MAX_REQUEST_ID] or secrets.token_hex(8))
-    return time.perf_counter()
+def _begin(context: grpc.aio.ServicerContext[Any, Any], method: str) -> tracing.Served:
+    given = traceparent = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            given = str(value)
+        elif key == tracing.HEADER:
+            traceparent = str(value)
+    request_id.set(given[:MAX_REQUEST_ID] or secrets.token_hex(8))
+    return tracing.serving(method, traceparent)
 
 
 def known(fault: Exception, method: str) -> SightlineError:

@@ -34,6 +34,13 @@ class Settings(BaseSettings):
     max_connection_age_seconds: float = Field(
         90.0, ge=1, le=86400, description="Connections end after this, so that callers find new replicas."
     )
+    otlp_endpoint: str = Field(
+        "",
+        description="Where traces go, by OTLP over gRPC: http://host:4317; nowhere without it. Needs the extra otel.",
+    )
+    trace_share: float = Field(
+        0.01, ge=0, le=1, description="Share of what is served that is traced, where its caller does not decide."
+    )
 
 
 S = TypeVar("S", bound=Settings)
