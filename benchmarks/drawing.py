@@ -30,7 +30,18 @@ DPI = 100
 COLOURS = 48
 _WORDS = {"size": 7, "color": "#444444"}
 _UNITS = {"s": "s", "reqps": "/s", "bytes": "B", "none": "", "short": "", "percentunit": "%"}
-_PALETTE = ("#3b6ea8", "#d9822b", "#4c9a52", "#b8433f", "#7d5ba6", "#8a6d3b", "#c76aa2", "#5f7d8c", "#a3a832", "#2aa5b0")
+_PALETTE = (
+    "#3b6ea8",
+    "#d9822b",
+    "#4c9a52",
+    "#b8433f",
+    "#7d5ba6",
+    "#8a6d3b",
+    "#c76aa2",
+    "#5f7d8c",
+    "#a3a832",
+    "#2aa5b0",
+)
 
 
 @dataclass(slots=True)
