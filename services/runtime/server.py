@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
-from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -17,6 +16,7 @@ from services.runtime.keys import Keys
 from services.runtime.metrics import calls_of
 from services.runtime.process import Process
 from services.runtime.settings import Settings
+from services.runtime.wire import methods_of
 from sightline._channel import MAX_MESSAGE
 
 log = logging.getLogger("sightline.server")
@@ -73,7 +73,7 @@ async def serve(
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
     register(server)
-    for method in _methods(service_names):
+    for method in methods_of(service_names):
         calls_of(method)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
@@ -106,13 +106,6 @@ async def serve(
         await server.stop(settings.grace_seconds)
         await close()
         running.close()
-
-
-def _methods(service_names: Sequence[str]) -> Iterator[str]:
-    """Yields the methods of services, as calls name them."""
-    for name in service_names:
-        service = descriptor_pool.Default().FindServiceByName(name)
-        yield from (f"/{name}/{method.name}" for method in service.methods)
 
 
 async def _quiet(border: Border, at_most: float) -> None:

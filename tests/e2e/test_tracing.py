@@ -15,7 +15,7 @@ async def test_a_question_is_one_trace_through_all_services(start_cluster: Start
     collector = Collector()
     traced = {"otlp_endpoint": collector.endpoint}
     cluster = start_cluster(
-        Topology(groups=2, encoders=1, redis=False), {role: traced for role in ("gateway", "encoder", "searcher")}
+        Topology(groups=2, encoders=1, redis=False), dict.fromkeys(("gateway", "encoder", "searcher"), traced)
     )
     async with Client(cluster.gateway, metadata={"traceparent": BROUGHT}) as client:
         await client.search("a red apple", top_k=3)
