@@ -13,7 +13,7 @@ CODE := sightline services training benchmarks tests deploy tools/contract.py to
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo images test check prove protos pins clean
+.PHONY: help demo observe images test check prove protos pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
@@ -27,8 +27,12 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 images:  ## Build the services' images with buildah, without a registry. Needs root. More: deploy/images.py --help.
 	@python3 deploy/images.py --out dist/images
 
+observe: .venv/.dev  ## Watch that cluster with a real Prometheus, under load, until Ctrl-C.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server prometheus
+	@$(PYTHON) -m benchmarks.observe
+
 test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real browser.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
 	@$(PYTHON) -m pytest
 
@@ -40,9 +44,10 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@tools/protos.sh --check
 	@$(PYTHON) tools/contract.py --check
 	@$(PYTHON) tools/settings_page.py --check
+	@$(PYTHON) -m deploy.observability --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
 
