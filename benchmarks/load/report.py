@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def as_json(run: Run, checks: Checks | None = None) -> dict[str, Any]:
             for call in run.calls
         ],
         "tags": dict(scenario.tags),
-        "checks": asdict(checks) if checks else None,
+        "checks": {one.name: getattr(checks, one.name) for one in fields(checks)} if checks else None,
     }
 
 
