@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import report, scenario
-from benchmarks.load.checking import check
+from benchmarks.load.checking import check, oracle_at
 from benchmarks.load.generator import generate
 from benchmarks.load.showing import show
 
@@ -35,8 +35,9 @@ def _run(given: argparse.Namespace) -> int:
     asked = scenario.read(given.scenario, **{name: one for name, one in changed.items() if one is not None})
     if not asked.host:
         raise scenario.ScenarioError("--host: which gateway, as host:port?")
+    oracle = oracle_at(asked, given.pictures) if given.pictures else None
     run = generate(asked)
-    checks = None if given.unchecked else check(run, given.pictures)
+    checks = None if given.unchecked else check(run, oracle)
     if given.output:
         report.write(run, checks, given.output)
     print(show(report.of_json(report.as_json(run, checks))))

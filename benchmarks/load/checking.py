@@ -51,22 +51,29 @@ class Checks:
     first_wrong: list[str] = field(default_factory=list)
 
 
-def check(run: Run, pictures: Path | None = None) -> Checks:
+def oracle_at(scenario: Scenario, pictures: Path) -> Oracle:
+    """Returns brute force over a list of pictures, as the indexer reads it, embedded by the cluster itself."""
+
+    async def ask() -> Oracle:
+        async with _client(scenario) as client:
+            return await oracle_of(client, pictures)
+
+    return asyncio.run(ask())
+
+
+def check(run: Run, oracle: Oracle | None = None) -> Checks:
     """Checks every answer of a run.
 
     Args:
         run: what was asked, and what came.
-        pictures: the list of what is indexed, as the indexer reads it: its pictures and the texts that were asked are
-            embedded by the cluster itself, and answers held against brute force over these vectors. Without it, and
-            where a question has a filter, a least score or a kind for which there is no vector, answers are held
-            against what each says of itself: its number of hits, their order, their ids.
+        oracle: brute force over what is indexed; the texts that were asked are embedded by the cluster. Without it, and
+            where a question has a filter, a least score or is a picture or a mixture, answers are held against what
+            each says of itself: its number of hits, their order, their ids.
     """
     checks = Checks()
     pairs = [pair for call in run.calls if not call.error for pair in _pairs(run.scenario, call, checks)]
-    oracle: Oracle | None = None
-    vectors: dict[str, Vectors] = {}
-    if pictures:
-        oracle, vectors = asyncio.run(_oracle(run.scenario, pictures, pairs))
+    texts = [*{one.query.text: None for one, _ in pairs if one.query.WhichOneof("kind") == "text"}]
+    vectors = asyncio.run(_embedded(run.scenario, texts)) if oracle and texts else {}
     for request, response in pairs:
         _check(request, from_response(response), oracle, vectors, checks)
     return checks
@@ -95,14 +102,9 @@ def _pairs(scenario: Scenario, call: Call, checks: Checks) -> Iterator[tuple[_Re
             yield asked[word], said[word].response
 
 
-async def _oracle(
-    scenario: Scenario, pictures: Path, pairs: Sequence[tuple[_Request, _Response]]
-) -> tuple[Oracle, dict[str, Vectors]]:
-    """The oracle over all pictures, and the vector of each text that was asked."""
-    texts = [*{request.query.text: None for request, _ in pairs if request.query.WhichOneof("kind") == "text"}]
+async def _embedded(scenario: Scenario, texts: Sequence[str]) -> dict[str, Vectors]:
     async with _client(scenario) as client:
-        vectors: Sequence[Vectors] = [*await embedded(client, texts=texts)] if texts else []
-        return await oracle_of(client, pictures), dict(zip(texts, vectors, strict=True))
+        return dict(zip(texts, await embedded(client, texts=texts), strict=True))
 
 
 def _client(scenario: Scenario) -> Client:
