@@ -67,6 +67,11 @@ class Course:
         above = (self.tail > OBJECTIVE) | (self.refused > 0)
         return float(self.traffic[above].sum() / self.traffic.sum())
 
+    @property
+    def calls_refused(self) -> float:
+        """Share of the calls that were refused because a queue was full."""
+        return float((self.refused * self.traffic).sum() / self.traffic.sum())
+
     def replica_hours(self, tier: str) -> float:
         """Hours that pods of a tier were there, ready or not."""
         return float(self.wished[tier].sum() / 3600)

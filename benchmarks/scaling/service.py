@@ -79,11 +79,13 @@ def second(service: Service, arrivals: float, backlog: float) -> Second:
     busy = min(1.0, done * takes / items)
     batches = done / items
     queued = (backlog + left) / 2 / service.rate
-    wait = busy * takes / 2 + queued
+    # What comes while a batch is away goes next, all of it; where one goes at a time, a queue forms before (M/D/1).
+    waiting = busy * takes / 2 / (max(1.0 - busy, 0.02) if service.most == 1 else 1.0)
+    wait = waiting + queued
     longest = service.fixed + min(service.most, items + QUANTILE * math.sqrt(items) * (busy > 0.5)) * service.each
     return Second(
         mean=wait + takes,
-        tail=(1 + (busy > 0.01)) * longest + queued,
+        tail=longest + max((busy > 0.01) * longest, 2 * waiting) + queued,
         wait=wait,
         cpu=service.cpu_fixed * batches + service.cpu_each * done,
         concurrency=done * (wait + takes),
