@@ -1,4 +1,4 @@
-"""Writes benchmarks/ghz: the scenarios that are asked of a demonstration, or of any cluster by changing host and rates.
+"""Writes benchmarks/ghz, and the same into the chart: scenarios for a demonstration, or any cluster by other rates.
 
     python -m benchmarks.load.scenarios
 
@@ -14,7 +14,9 @@ from itertools import accumulate, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
-FOLDER = Path(__file__).resolve().parents[1] / "ghz"
+_CHECKOUT = Path(__file__).resolve().parents[2]
+FOLDERS = (_CHECKOUT / "benchmarks" / "ghz", _CHECKOUT / "deploy" / "helm" / "sightline" / "load")
+"""A chart can hand out only what lies in its own folder."""
 
 COLOURS = ("red", "green", "blue", "yellow", "black", "white", "tiny", "smiling", "two", "old")
 THINGS = ("apple", "heart", "cat", "flag", "book", "car", "flower", "face", "house", "fish")
@@ -81,10 +83,12 @@ def errors() -> Messages:
     return [good[0], bad[0], *good[1:3], bad[1], *good[3:6], bad[2], good[6]]
 
 
-def write(folder: Path = FOLDER) -> None:
-    """Writes the scenarios into a folder."""
-    for name, one in scenarios().items():
-        (folder / f"{name}.json").write_text(as_text(one), encoding="utf-8")
+def write() -> None:
+    """Writes the scenarios to where they are read from."""
+    for folder in FOLDERS:
+        folder.mkdir(exist_ok=True)
+        for name, one in scenarios().items():
+            (folder / f"{name}.json").write_text(as_text(one), encoding="utf-8")
 
 
 def as_text(scenario: Mapping[str, Any]) -> str:
