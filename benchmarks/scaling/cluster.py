@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.scaling.hpa import SYNC_SECONDS, Autoscaler, Reading, Spec
 from benchmarks.scaling.metrics import SCRAPE_SECONDS, Counters
 from benchmarks.scaling.service import Second, Service, second
-from benchmarks.scaling.settings import CONCURRENCY, QUEUE_WAIT
+from benchmarks.scaling.settings import CONCURRENCY, QUEUE_WAIT, TEXTS
 from benchmarks.scaling.traffic import Traffic
 
 OBJECTIVE = 0.2
@@ -34,7 +34,7 @@ class Workload:
     """
 
     services: Mapping[str, Service]
-    missed: float = 0.5
+    missed: float = 0.7
     hit: float = 0.4
 
 
@@ -97,7 +97,8 @@ class _Tier:
         seen = min(was.concurrency, LANES * gateways) if gateways else was.concurrency
         # A queue beyond the lanes is the gateways'; what the encoder sees wait is at most what they may have sent.
         waited = min(was.wait, LANES * gateways * self.service.most / self.service.rate) if gateways else was.wait
-        self.counters.add(seen, waited, 1.0, was.cpu)
+        texts = min(was.concurrency, LANES * gateways * self.service.most) if gateways else was.concurrency
+        self.counters.add(seen, waited, 1.0, was.cpu, texts)
         return was
 
     def scale(self, now: float) -> None:
@@ -111,9 +112,9 @@ class _Tier:
     def _readings(self, metric: str, now: float, there: list[float]) -> list[Reading]:
         if metric == "cpu":
             return [self.counters.cpu(at) for at in there]
-        which = {CONCURRENCY: 0, QUEUE_WAIT: 1}[metric]
+        which = {CONCURRENCY: 0, QUEUE_WAIT: 1, TEXTS: 4}[metric]
         rates = [self.counters.rate(which, now, at) for at in there]
-        if metric == CONCURRENCY:
+        if metric != QUEUE_WAIT:
             return rates
         # The mean wait is a rate by a rate: what a new pod's rate lacks cancels out.
         batches = [self.counters.rate(2, now, at) for at in there]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 SCRAPE_SECONDS = 15.0
 RANGE_SECONDS = 60.0
+Sums: TypeAlias = tuple[float, float, float, float, float]
+
 KEPT = int(RANGE_SECONDS / SCRAPE_SECONDS) + 2
 
 
@@ -15,17 +18,17 @@ class Counters:
     """Sums since the start, of what each pod that was ready has done; all pods of a tier share its work evenly.
 
     Attributes:
-        now: seconds of answering (their rate is the concurrency), of waiting, batches, and processor seconds as a share
-            of what was requested.
+        now: seconds of answering calls (their rate is the concurrency), of waiting, batches, processor seconds as a
+            share of what was requested, and seconds of answering texts, many of which may be in a call.
     """
 
-    now: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    scraped: list[tuple[float, tuple[float, float, float, float]]] = field(default_factory=list)
+    now: Sums = (0.0, 0.0, 0.0, 0.0, 0.0)
+    scraped: list[tuple[float, Sums]] = field(default_factory=list)
 
-    def add(self, answering: float, waiting: float, items: float, cpu: float) -> None:
+    def add(self, calls: float, waiting: float, batches: float, cpu: float, texts: float = 0.0) -> None:
         """Adds a second's work of one pod."""
-        a, w, i, c = self.now
-        self.now = (a + answering, w + waiting, i + items, c + cpu)
+        a, w, b, c, t = self.now
+        self.now = (a + calls, w + waiting, b + batches, c + cpu, t + texts)
 
     def scrape(self, at: float) -> None:
         """Takes a sample, at the end of that second."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmarks.scaling.hpa import Spec, of_manifest
+from benchmarks.scaling.hpa import Spec, Target, of_manifest
 
 VALUES = Path(__file__).resolve().parents[2] / "deploy" / "helm" / "sightline" / "values.yaml"
 TIERS = ("gateway", "encoder", "searcher")
 CONCURRENCY, QUEUE_WAIT = "sightline_encoder_concurrency", "sightline_encoder_queue_wait_seconds"
+TEXTS = "texts in work"
+"""Of no metric that the chart uses: what concurrency would be if texts were counted, not the calls that carry them."""
 
 
 def values(file: Path = VALUES) -> dict[str, Any]:
@@ -41,6 +44,13 @@ def on_cpu(given: Mapping[str, Any], share: float | None = None) -> dict[str, Sp
         bounds = {"minReplicas": own["minReplicas"], "maxReplicas": own["maxReplicas"]}
         specs[tier] = of_manifest(bounds | {"metrics": [metric]})
     return specs
+
+
+def by_texts(given: Mapping[str, Any], texts: float) -> dict[str, Spec]:
+    """Returns the chart's autoscalers, with that of the encoder on so many texts in work instead of calls."""
+    specs = defaults(given)
+    wait = next(one for one in specs["encoder"].targets if one.metric == QUEUE_WAIT)
+    return {**specs, "encoder": replace(specs["encoder"], targets=(Target(TEXTS, texts), wait))}
 
 
 def _spec(given: Mapping[str, Any], tier: str, changed: Mapping[str, object]) -> Spec:
