@@ -122,8 +122,8 @@ def _total(of_kind: Mapping[str, Any], name: str) -> tuple[float, float]:
 
 
 def _most(services: Mapping[str, Service], given: Mapping[str, Any]) -> float:
-    """Calls a second at the most: seven in ten of what all encoders that there may be can do; less where the gateways or
-    searchers could not bear it."""
+    """Calls a second at the most: seven in ten of what all encoders that there may be can do; less where the gateways
+    or searchers could not bear it."""
     load, specs = Workload(services), defaults(given)
     shares = {"gateway": load.missed + load.hit * (1 - load.missed), "encoder": load.missed, "searcher": load.missed}
     headroom = {"gateway": 0.5, "encoder": 0.7, "searcher": 0.5}

@@ -97,8 +97,8 @@ def services(measured: Fit) -> dict[str, Service]:
 
 
 def on_gpu(cpu: dict[str, Service]) -> dict[str, Service]:
-    """Returns the same with encoders on GPUs. Not measured: a large text tower on a small GPU, 15 ms and 0.8 ms for each
-    text, of which the processor starts kernels for 8 ms, and cuts texts into tokens."""
+    """Returns the same with encoders on GPUs. Not measured: a large text tower on a small GPU, 15 ms and 0.8 ms for
+    each text, of which the processor starts kernels for 8 ms, and cuts texts into tokens."""
     gpu = Service(0.015, 0.0008, cpu_fixed=0.008, cpu_each=TOKENISING, start=90.0)
     return {**cpu, "encoder": gpu}
 

@@ -169,7 +169,7 @@ def played(service: Service, rate: float, seconds: float) -> np.ndarray[tuple[in
     latencies, now = [], 0.0
     while arrivals:
         now = max(now, arrivals[0])
-        taken = []
+        taken: list[float] = []
         while arrivals and arrivals[0] <= now and len(taken) < service.most:
             taken.append(heapq.heappop(arrivals))
         now += service.fixed + len(taken) * service.each
@@ -239,5 +239,5 @@ def test_a_cluster_that_is_not_asked_more_stays_as_it_is() -> None:
 def test_times_are_fitted_by_a_line() -> None:
     """The times of batches become what any batch takes and what each item adds, with how far that is off."""
     found = measured.fit({size: 0.002 + 0.001 * size for size in (1, 4, 16, 64)})
-    assert (found.fixed, found.each) == (pytest.approx(0.002), pytest.approx(0.001))
+    assert [found.fixed, found.each] == pytest.approx([0.002, 0.001])
     assert found.error < 1e-9
