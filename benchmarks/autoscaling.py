@@ -25,8 +25,8 @@ from benchmarks.scaling.settings import TIERS, by_texts, defaults, on_cpu, value
 from benchmarks.scaling.traffic import Traffic, day, ramp, recorded, step
 
 PICTURES = CHECKOUT / "docs"
-# What there is least of each, as a share of the most.
-SHAPES = {"step": (step, 1 / 3), "ramp": (ramp, 1 / 8), "day": (day, 1 / 8)}
+# The least and the most of each, as shares of what the cluster can bear; the rushes of a day double it.
+SHAPES = {"step": (step, 1 / 3, 1.0), "ramp": (ramp, 1 / 8, 1.0), "day": (day, 1 / 16, 1 / 2)}
 CALLS = (0.5, 1.0, 2.0, 4.0)
 TEXTS = (1.0, 4.0, 16.0, 48.0)
 TITLES = {
@@ -57,9 +57,9 @@ def bar() -> dict[str, object]:
 def compare(services: Mapping[str, Service], given: Mapping[str, Any], seconds: int | None = None) -> Courses:
     """Runs each traffic under both sets of autoscalers; of each only so many seconds where that is given."""
     workload, courses = Workload(services), Courses()
-    high = _most(services, given)
-    for name, (shape, share) in SHAPES.items():
-        traffic = shape(share * high, high)[:seconds]
+    most = _most(services, given)
+    for name, (shape, low, high) in SHAPES.items():
+        traffic = shape(low * most, high * most)[:seconds]
         courses[name] = run(traffic, workload, {OURS: defaults(given), CPU: on_cpu(given)})
     return courses
 
@@ -72,7 +72,8 @@ def run(traffic: Traffic, workload: Workload, sets: Mapping[str, Mapping[str, Sp
 def by_target(services: Mapping[str, Service], given: Mapping[str, Any], seconds: int | None = None) -> dict[str, Any]:
     """Returns what the encoder's target trades: a day under several, of calls and of texts in work."""
     most = _most(services, given)
-    traffic = day(most / 8, most)[:seconds]
+    shape, low, high = SHAPES["day"]
+    traffic = shape(low * most, high * most)[:seconds]
     sets = {f"{one:g} calls": defaults(given, concurrency=one) for one in CALLS}
     sets |= {f"{one:g} texts": by_texts(given, one) for one in TEXTS}
     return dict(summary({"day": run(traffic, Workload(services), sets)})["day"])
