@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from benchmarks.scaling.cluster import OBJECTIVE, Course
 
 COLOURS = ("#1f6feb", "#d1590a", "#7a7a7a")
-PANEL_WIDTH, PANEL_HEIGHT, LEFT, TOP, GAP = 350, 108, 66, 72, 40
+PANEL_WIDTH, PANEL_HEIGHT, LEFT, TOP, GAP, ASIDE = 350, 108, 66, 72, 40, 60
 POINTS = 350
 SLOWEST = 10.0
 """Seconds at the upper edge of the panel of latencies."""
@@ -29,11 +29,11 @@ def draw(title: str, columns: Mapping[str, Mapping[str, Course]]) -> str:
     names = [*next(iter(columns.values()))]
     tiers = [*next(iter(next(iter(columns.values())).values())).pods]
     rows = ["calls a second", *(f"{tier}s ready" for tier in tiers), "p99, ms"]
-    width = LEFT + len(columns) * (PANEL_WIDTH + GAP)
+    width = LEFT + len(columns) * (PANEL_WIDTH + ASIDE)
     height = TOP + len(rows) * (PANEL_HEIGHT + GAP) + 8
     parts = [*_heading(title, names)]
     for place, (traffic, courses) in enumerate(columns.items()):
-        x = LEFT + place * (PANEL_WIDTH + GAP)
+        x = LEFT + place * (PANEL_WIDTH + ASIDE)
         parts += _column(x, traffic, courses, rows, tiers)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
