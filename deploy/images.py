@@ -44,21 +44,26 @@ CONTEXT = (
 PASSED_ON = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 _SLIM = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "doc", "locale", "info", "lintian")]
-_NAMELESS = '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"'  # they are this machine's
+_NAMELESS = 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf"'  # they are this machine's
 # What installs: a whole small Debian. What runs: Python and its libraries, unpacked; no shell and no package is set up
-# there, so that the bundle of authorities and the user are written by hand.
+# there, so that what their set-up would have written is written by hand: authorities, where names are looked up, users.
 TREES = {
-    "builder": ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", *_SLIM, _NAMELESS],
+    "builder": [
+        "--variant=minbase",
+        "--include=python3,python3-venv,ca-certificates",
+        *_SLIM,
+        f"--customize-hook={_NAMELESS}",
+    ],
     "base": [
         "--variant=extract",
         "--skip=output/dev",
         "--include=base-files,netbase,tzdata,ca-certificates,libstdc++6,python3,python-is-python3",
         *_SLIM,
-        _NAMELESS,
-        f'--customize-hook=cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1{AUTHORITIES}"',
-        '--customize-hook=cp "$1/usr/share/base-files/nsswitch.conf" "$1/etc/"',  # names: /etc/hosts before DNS
-        '--customize-hook=printf "root:x:0:0::/root:\\nnonroot:x:65532:65532::/tmp:\\n" >"$1/etc/passwd"',
-        '--customize-hook=printf "root:x:0:\\nnonroot:x:65532:\\n" >"$1/etc/group"',
+        f"--extract-hook={_NAMELESS}",
+        f'--extract-hook=cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1{AUTHORITIES}"',
+        '--extract-hook=printf "passwd: files\\ngroup: files\\nhosts: files dns\\n" >"$1/etc/nsswitch.conf"',
+        '--extract-hook=printf "root:x:0:0::/root:\\nnonroot:x:65532:65532::/tmp:\\n" >"$1/etc/passwd"',
+        '--extract-hook=printf "root:x:0:\\nnonroot:x:65532:\\n" >"$1/etc/group"',
     ],
 }
 
