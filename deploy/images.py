@@ -109,7 +109,7 @@ def _environment() -> dict[str, str]:
         folders = sorted({str(found.parent) for found in unpacked.glob("**/*.so*")})
         (STATE / "ld.so.conf").write_text("include /etc/ld.so.conf\n" + "\n".join(folders) + "\n")
         cached: list[str | Path] = ["ldconfig", "-X", "-f", STATE / "ld.so.conf", "-C", STATE / "ld.so.cache"]
-        subprocess.run(cached, check=True, env=environment)
+        subprocess.run(cached, check=True, env=environment, stderr=subprocess.DEVNULL)  # it tells of other files
     return environment
 
 
@@ -145,7 +145,7 @@ class Builder:
         secrets = {"authorities": AUTHORITIES, "pip": "/etc/pip.conf"}
         there = [f"id={name},src={path}" for name, path in secrets.items() if Path(path).exists()]
         self._buildah(
-            *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"),
+            *("bud", "--layers", "--isolation", "chroot", "--network", "host"),
             *("--signature-policy", CHECKOUT / "deploy" / "base" / "policy.json"),
             *(word for secret in there for word in ("--secret", secret)),
             *(word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")),
