@@ -43,9 +43,9 @@ ENVIRONMENT = {
 }
 BUILD = ["build", "/data/pictures/images.jsonl", "--store", "/data/store", "--collection", "emoji", "--scope", "emoji"]
 BUILD += ["--publish", "--encoder", "127.0.0.1:7701", "--searchers", "127.0.0.1:7702"]
-# Tries to make a file in every folder there is, and tells how its process is confined.
+# Tries to make a file in every folder there is, and tells how its process is confined and whom it trusts.
 LOOK = """
-import json, os, platform
+import json, os, platform, ssl
 made = []
 for folder, folders, _ in os.walk("/"):
     folders[:] = [name for name in folders if os.path.join(folder, name) not in ("/proc", "/data")]
@@ -53,12 +53,14 @@ for folder, folders, _ in os.walk("/"):
         os.close(os.open(os.path.join(folder, ".try"), os.O_CREAT | os.O_WRONLY))
         os.unlink(os.path.join(folder, ".try"))
         made.append(folder)
+        folders.clear()
     except OSError:
         pass
 status = dict(line.split(":", 1) for line in open("/proc/1/status").read().splitlines())
 wanted = ("Uid", "Gid", "CapEff", "CapBnd", "NoNewPrivs", "Seccomp")
 process = {name: status[name].split()[0] for name in wanted}
-print(json.dumps({"writable": made, "python": platform.python_version()} | process))
+trusted = ssl.create_default_context().cert_store_stats()["x509_ca"] > 0
+print(json.dumps({"writable": made, "python": platform.python_version(), "trusted": trusted} | process))
 """
 
 
@@ -167,6 +169,7 @@ def prove_confined(service: str, image: Image, looked: str, proof: Proof) -> Non
     """Judges what a container saw of itself."""
     seen = json.loads(looked)
     proof.expect(f"{service}: writable", seen.pop("writable"), ["/tmp", "/var/cache/sightline"])
+    proof.expect(f"{service}: knows the authorities of the web", seen.pop("trusted"), True)
     version = seen.pop("python")
     nothing = "0" * 16
     confined = {

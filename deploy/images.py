@@ -44,21 +44,26 @@ CONTEXT = (
 PASSED_ON = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 _SLIM = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "doc", "locale", "info", "lintian")]
-_NAMELESS = '--customize-hook=rm -f "$1/etc/hostname" "$1/etc/resolv.conf"'  # they are this machine's
+_NAMELESS = 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf"'  # they are this machine's
 # What installs: a whole small Debian. What runs: Python and its libraries, unpacked; no shell and no package is set up
-# there, so that the bundle of authorities and the user are written by hand.
+# there, so that what their set-up would have written is written by hand: authorities, where names are looked up, users.
 TREES = {
-    "builder": ["--variant=minbase", "--include=python3,python3-venv,ca-certificates", *_SLIM, _NAMELESS],
+    "builder": [
+        "--variant=minbase",
+        "--include=python3,python3-venv,ca-certificates",
+        *_SLIM,
+        f"--customize-hook={_NAMELESS}",
+    ],
     "base": [
         "--variant=extract",
         "--skip=output/dev",
         "--include=base-files,netbase,tzdata,ca-certificates,libstdc++6,python3,python-is-python3",
         *_SLIM,
-        _NAMELESS,
-        f'--customize-hook=cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1{AUTHORITIES}"',
-        '--customize-hook=cp "$1/usr/share/base-files/nsswitch.conf" "$1/etc/"',  # names: /etc/hosts before DNS
-        '--customize-hook=printf "root:x:0:0::/root:\\nnonroot:x:65532:65532::/tmp:\\n" >"$1/etc/passwd"',
-        '--customize-hook=printf "root:x:0:\\nnonroot:x:65532:\\n" >"$1/etc/group"',
+        f"--extract-hook={_NAMELESS}",
+        f'--extract-hook=cat "$1"/usr/share/ca-certificates/mozilla/*.crt >"$1{AUTHORITIES}"',
+        '--extract-hook=printf "passwd: files\\ngroup: files\\nhosts: files dns\\n" >"$1/etc/nsswitch.conf"',
+        '--extract-hook=printf "root:x:0:0::/root:\\nnonroot:x:65532:65532::/tmp:\\n" >"$1/etc/passwd"',
+        '--extract-hook=printf "root:x:0:\\nnonroot:x:65532:\\n" >"$1/etc/group"',
     ],
 }
 
@@ -104,7 +109,7 @@ def _environment() -> dict[str, str]:
         folders = sorted({str(found.parent) for found in unpacked.glob("**/*.so*")})
         (STATE / "ld.so.conf").write_text("include /etc/ld.so.conf\n" + "\n".join(folders) + "\n")
         cached: list[str | Path] = ["ldconfig", "-X", "-f", STATE / "ld.so.conf", "-C", STATE / "ld.so.cache"]
-        subprocess.run(cached, check=True, env=environment)
+        subprocess.run(cached, check=True, env=environment, stderr=subprocess.DEVNULL)  # it tells of other files
     return environment
 
 
@@ -140,7 +145,7 @@ class Builder:
         secrets = {"authorities": AUTHORITIES, "pip": "/etc/pip.conf"}
         there = [f"id={name},src={path}" for name, path in secrets.items() if Path(path).exists()]
         self._buildah(
-            *("bud", "--layers", "--isolation", "chroot", "--network", "host", "--pull-never"),
+            *("bud", "--layers", "--isolation", "chroot", "--network", "host"),
             *("--signature-policy", CHECKOUT / "deploy" / "base" / "policy.json"),
             *(word for secret in there for word in ("--secret", secret)),
             *(word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")),
