@@ -23,7 +23,7 @@ def names_fit(objects: list[Object]) -> Fault:
     for one in objects:
         indexed = one["spec"].get("completionMode") == "Indexed" if one["kind"] == "Job" else False
         longest = LONGEST_NAME - (4 if indexed else 11 if one["kind"] == "CronJob" else 0)
-        if len(one["metadata"]["name"]) > longest:
+        if one["kind"] != "PriorityClass" and len(one["metadata"]["name"]) > longest:
             yield f"{called(one)} has {len(one['metadata']['name'])} letters"
     seen = [called(one) for one in objects]
     yield from (f"{name} is there twice" for name in set(seen) if seen.count(name) > 1)
@@ -241,15 +241,17 @@ def nobody_else_gets_in(objects: list[Object]) -> Fault:
     policies = of_kind(objects, "NetworkPolicy")
     for one, template in pod_templates(objects) if policies else ():
         labels = template["metadata"]["labels"]
-        component = labels["app.kubernetes.io/component"]
+        component = labels.get("app.kubernetes.io/component", "")
         own = [p for p in policies if p["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
         if component != "test" and len(own) != 1:
             yield f"{called(one)} has {len(own)} policies"
-        for rule in own[0]["spec"].get("ingress", []) if component in ("encoder", "searcher", "redis") else ():
+        inner = own if component in ("encoder", "searcher", "redis") else []
+        rules = [rule for policy in inner for rule in policy["spec"].get("ingress", [])]
+        for rule in rules:
             inside = all("podSelector" in peer and len(peer) == 1 for peer in rule.get("from", []))
             health = [port["port"] for port in rule["ports"]] == ["health"]
             if not rule.get("from") or not (inside or health):
-                yield f"{called(own[0])} lets in others"
+                yield f"{called(one)} lets in others"
 
 
 RULES: tuple[Callable[[list[Object]], Fault], ...] = (

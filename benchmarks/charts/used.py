@@ -23,7 +23,7 @@ OPEN = {
     "pods",
     "grpcAnnotations",
 }
-NAMED = {"pools", "builds"}  # maps with names of the user's own
+NAMED = {"pools", "builds", "commands"}  # maps with names of the user's own
 
 Way = tuple[str, ...]
 
@@ -48,7 +48,9 @@ def faults() -> list[str]:
 def unused(values: dict[str, Any]) -> list[str]:
     """The values that change nothing where they are taken away."""
     whole = render_texts(values)
-    return [f"{'.'.join(path)} changes nothing" for path in leaves(values) if not _changes(values, path, whole)]
+    drawn = any((CHART / "dashboards").glob("*.json"))
+    of_use = [path for path in leaves(values) if drawn or path[:2] != ("monitoring", "dashboards")]
+    return [f"{'.'.join(path)} changes nothing" for path in of_use if not _changes(values, path, whole)]
 
 
 def leaves(values: Mapping[str, Any], before: Way = ()) -> Iterator[Way]:

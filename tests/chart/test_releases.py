@@ -77,7 +77,9 @@ SPOILT: dict[str, Callable[[list[Object]], Any]] = {
     "is killed before it has drained": lambda o: deployment(o)["template"]["spec"].update(
         terminationGracePeriodSeconds=20
     ),
-    "which is not there": lambda o: o.remove(next(one for one in o if one["metadata"]["name"] == "sightline-redis")),
+    "which is not there": lambda o: o.remove(
+        next(one for one in o if one["kind"] == "Service" and one["metadata"]["name"] == "sightline-redis")
+    ),
     "has 0 budgets": lambda o: o.remove(
         next(one for one in o if one["kind"] == "PodDisruptionBudget" and "gateway" in one["metadata"]["name"])
     ),

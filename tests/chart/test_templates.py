@@ -66,7 +66,7 @@ def test_images(rendered: Render) -> None:
 
 def test_keda_and_hpa_exclude_each_other(rendered: Render) -> None:
     """There is one kind of autoscaler in a release."""
-    scaled = {name: {"autoscaling": {"enabled": True}} for name in ("gateway", "web", "encoder", "searcher")}
+    scaled: dict[str, Any] = {name: {"autoscaling": {"enabled": True}} for name in ("gateway", "web", "encoder", "searcher")}
     for engine, kind, other in (
         ("hpa", "HorizontalPodAutoscaler", "ScaledObject"),
         ("keda", "ScaledObject", "HorizontalPodAutoscaler"),
@@ -143,6 +143,15 @@ def test_a_build_by_schedule(rendered: Render) -> None:
     assert "--publish" in container["args"]
     assert container["args"][container["args"].index("--work") + 1].endswith("/work-$(JOB_NAME)")
     assert not jobs(rendered, **build(schedule="0 3 * * *"))
+
+
+def test_a_command_is_run_once(rendered: Render) -> None:
+    """Any command of the indexer is a Job by the name that it is given, with the store and the searchers at hand."""
+    ((name, one),) = jobs(rendered, indexer={"commands": {"back": ["rollback", "--collection", "photos"]}}).items()
+    assert name.startswith("Job/sightline-indexer-back-")
+    (container,) = one["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["rollback", "--collection", "photos"]
+    assert {"SIGHTLINE_STORE", "SIGHTLINE_SEARCHERS"} <= {variable["name"] for variable in container["env"]}
 
 
 def test_selectors_never_change(rendered: Render) -> None:
