@@ -118,7 +118,12 @@ def test_a_build_is_made_once(rendered: Render) -> None:
     names = jobs(rendered, **build()).keys()
     assert len(names) == 2
     assert jobs(rendered, image={"tag": "9.9"}, gateway={"replicas": 5}, **build()).keys() == names
-    changes = [{"run": "2"}, {"source": "s3://bucket/other"}, {"options": ["--scope", "emoji"]}, {"shards": 5}]
+    changes: list[dict[str, Any]] = [
+        {"run": "2"},
+        {"source": "s3://bucket/other"},
+        {"options": ["--scope", "emoji"]},
+        {"shards": 5},
+    ]
     for change in changes:
         assert not jobs(rendered, **build(**change)).keys() & names
 
