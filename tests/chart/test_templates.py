@@ -66,8 +66,8 @@ def test_images(rendered: Render) -> None:
 
 def test_keda_and_hpa_exclude_each_other(rendered: Render) -> None:
     """There is one kind of autoscaler in a release."""
-    services = ("gateway", "web", "encoder", "searcher")
-    scaled: dict[str, Any] = {name: {"autoscaling": {"enabled": True}} for name in services}
+    workloads = ("gateway", "web", "encoder", "searcher")
+    scaled: dict[str, Any] = {name: {"autoscaling": {"enabled": True}} for name in workloads}
     for engine, kind, other in (
         ("hpa", "HorizontalPodAutoscaler", "ScaledObject"),
         ("keda", "ScaledObject", "HorizontalPodAutoscaler"),
