@@ -83,9 +83,10 @@ def told_again(keys: Collection[str], languages: Sequence[str]) -> HeldOut:
         keys: the pictures, by their code points without U+FE0F.
         languages: of CLDR.
     """
-    names, keywords, anywhere, of = set(), set(), set(), defaultdict(set)
+    names, keywords, anywhere = set[Said](), set[Said](), set[str]()
+    of: defaultdict[str, set[str]] = defaultdict(set)
     for language in languages:
-        for is_name, said in annotations(language, set(keys)):
+        for is_name, said in spoken(language, set(keys)):
             if _chosen(10, "n" + said.picture + language) if is_name else _chosen(5, "kw" + said.text):
                 (names if is_name else keywords).add(said)
             else:
@@ -97,7 +98,7 @@ def told_again(keys: Collection[str], languages: Sequence[str]) -> HeldOut:
     )
 
 
-def annotations(language: str, keys: Collection[str]) -> Iterator[tuple[bool, Said]]:
+def spoken(language: str, keys: Collection[str]) -> Iterator[tuple[bool, Said]]:
     """What CLDR says of the pictures: whether it is a name, and the text in NFC, case-folded, single-spaced."""
     for folder in ("annotations", "annotationsDerived"):
         file = sources.cldr_folder() / folder / f"{language}.xml"
@@ -173,7 +174,8 @@ def prove_batches(proof: Proof, told: HeldOut, texts: Iterable[tuple[str, tuple[
     keywords = defaultdict(set)
     for said in told.keywords:
         keywords[said.picture].add(said.text)
-    equal, overlaps, seen = set(), set(), set()
+    equal, seen = set[str](), set[str]()
+    overlaps = set[tuple[str, str]]()
     for text, of in texts:
         seen.add(text)
         if text in asked:

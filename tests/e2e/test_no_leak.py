@@ -12,7 +12,7 @@ from benchmarks.emoji import draw, read
 from benchmarks.no_leak import HeldOut, Numbers, Said
 from benchmarks.proof import Proof
 from training.batches import TextBatches
-from training.texts import Corpus, Phrase, Withheld, corpus
+from training.texts import LANGUAGES, Corpus, Phrase, Withheld, corpus
 
 # Two pictures, and for each a keyword that is held out, none of whose texts tells it away.
 APPLE, DOG = "🍎", "🐶"
@@ -28,7 +28,7 @@ def keys() -> tuple[str, ...]:
 
 @cache
 def whole() -> tuple[Corpus, HeldOut]:
-    return corpus(keys()), no_leak.told_again(keys(), no_leak.LANGUAGES)
+    return corpus(keys()), no_leak.told_again(keys(), LANGUAGES)
 
 
 def batches_of(phrases: list[Phrase], withheld: Withheld | None) -> TextBatches:
