@@ -116,11 +116,11 @@ class Trainer:
 
     def run(self) -> Progress:
         """Trains to the end, and leaves the towers with the best weights."""
-        self._resume()
+        resumed = self._resume()
         towers: nn.Module = self._towers
         if self._processes.world > 1:
             towers = DistributedDataParallel(self._towers, find_unused_parameters=True)
-        if not self.progress.history:
+        if not resumed:
             self._evaluate()
         while not self.progress.is_over(self._plan):
             self._segment(towers)
@@ -215,15 +215,17 @@ class Trainer:
         state |= {"scaler": self._scaler.state_dict(), "step": self.progress.step}
         _write(state | {"history": self.progress.history, "neighbours": self.progress.neighbours}, self._state)
 
-    def _resume(self) -> None:
-        if self._state.exists():
-            state = torch.load(self._state, weights_only=True, map_location=self._device)
-            self._towers.load_state_dict(state["towers"])
-            self._optimizer.load_state_dict(state["optimizer"])
-            self._scaler.load_state_dict(state["scaler"])
-            history = [(int(step), float(value)) for step, value in state["history"]]
-            self.progress = Progress(state["step"], history, state["neighbours"].cpu())
-            self._log(f"going on from step {self.progress.step:,}")
+    def _resume(self) -> bool:
+        if not self._state.exists():
+            return False
+        state = torch.load(self._state, weights_only=True, map_location=self._device)
+        self._towers.load_state_dict(state["towers"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        history = [(int(step), float(value)) for step, value in state["history"]]
+        self.progress = Progress(state["step"], history, state["neighbours"].cpu())
+        self._log(f"going on from step {self.progress.step:,}")
+        return True
 
     @property
     def _state(self) -> Path:

@@ -112,7 +112,8 @@ class Towers(nn.Module):
         ends = torch.from_numpy(self._causal.ends(tokens.cpu().numpy())).to(tokens.device)
         # Sorted and in a few parts, so that one long text does not make all the others long.
         order = ends.argsort()
-        parts = [self._cut(tokens[rows], ends[rows]) for rows in order.split(max(_TOGETHER, len(order) // _PARTS))]
+        chosen = torch.split(order, max(_TOGETHER, len(order) // _PARTS))
+        parts = [self._cut(tokens[rows], ends[rows]) for rows in chosen]
         return normalize(torch.cat(parts)[order.argsort()].float(), dim=-1)
 
     def _cut(self, tokens: Tensor, ends: Tensor) -> Tensor:
