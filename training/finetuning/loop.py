@@ -22,7 +22,7 @@ from training.finetuning.processes import Processes
 from training.finetuning.towers import Towers
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Judge = Callable[[Towers], float]
+Judge = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Trainer:
     def _segment(self, towers: nn.Module) -> None:
         plan, start = self._plan, self.progress.step
         if self._batches.mines and not len(self.progress.neighbours):
-            self.progress.neighbours = self._alike()
+            self.progress.neighbours = self._processes.said_by_first(self._alike)
         self._batches.neighbours = self.progress.neighbours
         end = min(plan.steps, (start // plan.evaluate_every + 1) * plan.evaluate_every)
         self._towers.train()
@@ -194,12 +194,14 @@ class Trainer:
         self._towers.train(False)
         vectors = self._look()
         count = min(NEIGHBOURS, len(vectors) - 1)
-        return torch.cat([(part @ vectors.T).topk(count + 1).indices[:, 1:] for part in vectors.split(1024)]).cpu()
+        return torch.cat(
+            [(part @ vectors.T).topk(count + 1).indices[:, 1:] for part in torch.split(vectors, 1024)]
+        ).cpu()
 
     def _evaluate(self) -> None:
         self._towers.train(False)
         if self._judge:
-            value = self._processes.said_by_first(lambda: self._judge(self._towers) if self._judge else 0.0)
+            value = self._processes.said_by_first(self._judge)
             self.progress.history.append((self.progress.step, value))
             self._log(f"step {self.progress.step:,} of {self._plan.steps:,}: {value:.4f}")
             if self.progress.best == self.progress.step and self._processes.first:

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+
+T = TypeVar("T")
 
 _PATIENCE = timedelta(hours=2)
 """The others wait so long while the first one evaluates."""
@@ -26,12 +29,13 @@ class Processes:
         """Whether this is the one that writes and evaluates."""
         return self.rank == 0
 
-    def said_by_first(self, ask: Callable[[], float]) -> float:
-        """What the first process finds out, in all of them."""
-        found = [ask() if self.first else 0.0]
+    def said_by_first(self, ask: Callable[[], T]) -> T:
+        """What the first process finds out, in all of them: they are to do the same with it, to the last bit."""
+        found: list[Any] = [ask() if self.first else None]
         if self.world > 1:
             distributed.broadcast_object_list(found, src=0)
-        return found[0]
+        said: T = found[0]
+        return said
 
 
 @contextmanager

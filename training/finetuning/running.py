@@ -114,7 +114,9 @@ class _Run:
         torch.manual_seed(task.plan.seed)
         module, self._tokenizer = create(where)
         self._pool: Pool | None = None
-        self._before = self._served(module)
+        # As it came, to be filled with the weights of the moment, where they are judged and where they are written.
+        self._module = copy.deepcopy(module)
+        self._before = self._served(None)
         self._towers = Towers(module, task.side, task.rank, task.dropout).to(device)
 
     def __call__(self) -> Done:
@@ -126,9 +128,8 @@ class _Run:
         progress = trainer.run()
         if not self._processes.first:
             return Done(progress, None)
-        self._towers.merge()
         about = {"finetuned": {"from": self._before.card.digest, "steps": progress.best, "train": task.side}}
-        write_folder(self._towers.module, self._where, task.out, about, half=task.half)
+        write_folder(self._plain(self._towers), self._where, task.out, about, half=task.half)
         return Done(progress, self._compared())
 
     def _trainer(self) -> Trainer:
@@ -166,10 +167,10 @@ class _Run:
         rows: Tensor = self._tokenizer(folded)
         return rows
 
-    def _judge(self, towers: Towers) -> float:
+    def _judge(self) -> float:
         judged, file = self._task.judged, self._task.work / "before.json"
         assert judged
-        report = self._report(self._served(towers), judged)
+        report = self._report(self._served(self._towers), judged)
         if not file.exists():
             # The first to be judged is the model as it came.
             write_report(report, file)
@@ -182,14 +183,16 @@ class _Run:
             self._pool = subject.pool
         return report
 
-    def _served(self, towers: Any) -> OpenClipModel:
-        """A copy, as the encoder would serve it: training goes on with what it was made of."""
-        again = copy.deepcopy(towers)
-        if isinstance(again, Towers):
-            again.merge()
-            again = again.module
-        device = str(next(again.parameters()).device)
-        return OpenClipModel(again.cpu().float(), self._tokenizer, self._where, device=device)
+    def _served(self, towers: Towers | None) -> OpenClipModel:
+        """The model with the weights of the towers, as the encoder would serve it."""
+        return OpenClipModel(self._plain(towers), self._tokenizer, self._where, device=self._task.device)
+
+    def _plain(self, towers: Towers | None) -> Any:
+        """A copy of the model, on the CPU, with the weights of the towers, or as it came."""
+        module = copy.deepcopy(self._module)
+        if towers:
+            module.load_state_dict(towers.plain_state())
+        return module
 
     def _compared(self) -> Comparison | None:
         judged = self._task.judged

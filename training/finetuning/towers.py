@@ -122,12 +122,15 @@ class Towers(nn.Module):
         with sdpa_kernel(SDPBackend.MATH) if tokens.device.type == "cpu" else nullcontext():
             return self._causal(tokens[:, : int(ends.max())], ends)
 
-    def merge(self) -> None:
-        """Makes plain weights of low-rank ones."""
-        for one in list(self.module.modules()):
+    def plain_state(self) -> dict[str, Tensor]:
+        """The weights by the model's own names, low-rank changes added in: what open_clip loads."""
+        # Removing the parametrizations of a copy would take them from the original too: both share a class.
+        state = self.module.state_dict()
+        plain = {name: value for name, value in state.items() if "parametrizations" not in name.split(".")}
+        for path, one in self.module.named_modules():
             if parametrize.is_parametrized(one):
-                for name in list(one.parametrizations):
-                    parametrize.remove_parametrizations(one, name, leave_parametrized=True)
+                plain |= {f"{path}.{name}": getattr(one, name).detach() for name in one.parametrizations}
+        return plain
 
 
 def _learn(part: nn.Module, rank: int) -> None:
