@@ -194,9 +194,8 @@ class Trainer:
         self._towers.train(False)
         vectors = self._look()
         count = min(NEIGHBOURS, len(vectors) - 1)
-        return torch.cat(
-            [(part @ vectors.T).topk(count + 1).indices[:, 1:] for part in torch.split(vectors, 1024)]
-        ).cpu()
+        parts = torch.split(vectors, 1024)
+        return torch.cat([(part @ vectors.T).topk(count + 1).indices[:, 1:] for part in parts]).cpu()
 
     def _evaluate(self) -> None:
         self._towers.train(False)
@@ -213,7 +212,7 @@ class Trainer:
         self._saved = time.monotonic()
         if not self._processes.first:
             return
-        state = {"towers": self._towers.state_dict(), "optimizer": self._optimizer.state_dict()}
+        state: dict[str, Any] = {"towers": self._towers.state_dict(), "optimizer": self._optimizer.state_dict()}
         state |= {"scaler": self._scaler.state_dict(), "step": self.progress.step}
         _write(state | {"history": self.progress.history, "neighbours": self.progress.neighbours}, self._state)
 

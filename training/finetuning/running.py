@@ -201,7 +201,8 @@ class _Run:
         after = self._report(self._served(self._towers), judged)
         write_report(after, self._task.work / "after.json")
         # Both as they lie on disk, so that they can be compared again.
-        return compare(*(read_report(self._task.work / name) for name in ("before.json", "after.json")))
+        before, after = (read_report(self._task.work / name) for name in ("before.json", "after.json"))
+        return compare(before, after)
 
     def _claim(self) -> None:
         """Raises ValueError where the work folder has begun something else."""
