@@ -39,7 +39,7 @@ _PLAN, _VIEWS = Plan(), Views()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line asks; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
     try:
@@ -134,7 +134,8 @@ def _tell_difference(compared: Comparison, measure: str) -> None:
         print(f"{mark} {name:12} {measure} {one.before:.3f} → {one.after:.3f}   p {one.p_holm:.4f}")
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """What the command line may say."""
     parser = argparse.ArgumentParser(
         prog="python -m training.finetune", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

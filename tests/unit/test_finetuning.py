@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,7 +23,7 @@ from services.gateway.vocabulary import Vocabulary
 from tests.tiny_clip import tiny_clip
 from training.evaluation.lines import BadLine
 from training.evaluation.queries import Query, QuerySet
-from training.finetune import main
+from training.finetune import main, parser
 from training.finetuning.batches import Batches
 from training.finetuning.loop import Plan
 from training.finetuning.running import Judged, Task, finetune
@@ -224,3 +226,17 @@ def test_a_bad_table_names_the_line(tmp_path: Path, name: str, content: str, say
     file.write_text(content)
     with pytest.raises(BadLine, match=says):
         read_table(file)
+
+
+def test_the_page_is_as_good_as_its_commands(tmp_path: Path) -> None:
+    """Every command of docs/finetuning.md is one that is understood, every option exists, and its table can be read."""
+    page = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    commands = [shlex.split(block) for block in re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)]
+    given = [parser().parse_args(words[words.index("training.finetune") + 1 :]) for words in commands]
+    assert [one.train for one in given] == ["text", "both"]
+    named = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--nproc-per-node", "--model"}
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", parser().format_help()))
+    [rows] = re.findall(r"^```csv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop.csv").write_text(rows)
+    table = read_table(tmp_path / "shop.csv")
+    assert (len(table.images), len(table.captions)) == (2, 3)
