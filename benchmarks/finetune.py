@@ -34,8 +34,8 @@ from training.texts import LANGUAGES, Corpus, Phrase, corpus, is_held_out, phras
 
 LANGUAGE = "sw"
 CLOSED, LOST, SAME = 0.5, 0.02, 1e-5
-ORDER = ("--steps", "300", "--batch", "256", "--replay-share", "0.4", "--rate", "1.5e-3", "--dropout", "0.1")
-EVALUATED = ("--max-scale", "40", "--evaluate-every", "100", "--patience", "3")
+ORDER = ("--steps", "800", "--batch", "320", "--replay-share", "0.5", "--rate", "1e-3", "--dropout", "0.1")
+EVALUATED = ("--max-scale", "40", "--evaluate-every", "200", "--patience", "3")
 SHORT = ("--steps", "40", "--batch", "64", "--rate", "1e-3", "--dropout", "0.1", "--save-seconds", "0")
 SAMPLED = 20  # held-out keywords of each other language, to stop by
 
