@@ -8,12 +8,12 @@ SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
-CODE := sightline services training benchmarks tests tools/contract.py tools/settings_page.py
+CODE := sightline services training benchmarks tests deploy tools/contract.py tools/settings_page.py tools/chart_schema.py
 
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check prove protos pins clean
+.PHONY: help demo observe images test check prove protos chart pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
@@ -24,12 +24,19 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 	@tools/unpack_debs.sh $(LETTERS) || echo "The pictures will be labelled with the fonts that this machine has."
 	@$(PYTHON) -m services.local demo --started $(STARTED)
 
+images:  ## Build the services' images with buildah, without a registry. Needs root. More: deploy/images.py --help.
+	@python3 deploy/images.py --out dist/images
+
+observe: .venv/.dev  ## Watch that cluster with a real Prometheus, under load, until Ctrl-C.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server prometheus
+	@$(PYTHON) -m benchmarks.observe
+
 test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real browser.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
 	@$(PYTHON) -m pytest
 
-check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
+check: .venv/.dev  ## Check style, types, layering, stubs, the settings page and the chart's schema.
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@$(PYTHON) -m mypy $(CODE)
@@ -37,16 +44,22 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@tools/protos.sh --check
 	@$(PYTHON) tools/contract.py --check
 	@$(PYTHON) tools/settings_page.py --check
+	@$(PYTHON) -m deploy.observability --check
+	@$(PYTHON) -m tools.chart_schema --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
 
-protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, and docs/settings.md.
+protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, docs/settings.md, the chart's schema.
 	@tools/protos.sh
 	@$(PYTHON) tools/contract.py
 	@$(PYTHON) tools/settings_page.py
+	@$(PYTHON) -m tools.chart_schema
+
+chart: .venv/.dev  ## Write the schema of the chart's values, from deploy/helm/values.schema.yaml and the settings.
+	@$(PYTHON) -m tools.chart_schema
 
 pins: .venv/.dev  ## Renew constraints.txt, the versions that set-up installs.
 	@PATH="$$PATH:$${SIGHTLINE_CACHE:-$$HOME/.cache/sightline}/uv/bin" uv pip compile --quiet --upgrade --universal \

@@ -13,8 +13,9 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from services.runtime import tracing
 from services.runtime.logs import caller, request_id
-from services.runtime.metrics import caller_calls_total, rpc_seconds
+from services.runtime.metrics import CallMetrics, caller_calls_total, calls_of
 from services.runtime.wire import status_details
 from sightline.errors import InternalError, InvalidArgument, SightlineError
 
@@ -25,6 +26,8 @@ STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic to the type checker alone
 MAX_REQUEST_ID = 128
+EARLY = 0.005
+"""Seconds before its deadline from which a call that is cancelled counts as late."""
 
 
 class Border(grpc.aio.ServerInterceptor):
@@ -56,14 +59,15 @@ class Border(grpc.aio.ServerInterceptor):
 
 def _wrap(handler: Handler, method: str) -> Handler:
     methods: Any = handler  # typed for synchronous servers
+    counts = calls_of(method)
     codecs = {
         "request_deserializer": _tolerant(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if methods.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method), **codecs)
+        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method, counts), **codecs)
     if methods.stream_stream:
-        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method), **codecs)
+        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method, counts), **codecs)
     return handler  # health.Watch, which is not ours
 
 
@@ -92,41 +96,57 @@ def _sound(request: Any) -> Any:
     return request
 
 
-def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics) -> Callable[..., Awaitable[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        began = _begin(context)
+        began, span = time.perf_counter(), _begin(context, method)
         code = "CANCELLED"
         try:
             reply = await call(_sound(request), context)
             code = "OK"
             return reply
+        except asyncio.CancelledError:
+            code = _cut_off(context)
+            raise
         except Exception as fault:
             error = known(fault, method)
             code = STATUS[error.code].name
             await refuse(context, error)
         finally:
-            rpc_seconds.labels(method, code).observe(time.perf_counter() - began)
-            _count(code)
+            counts.took(code, time.perf_counter() - began)
+            _count(counts, code)
+            span.ended(code)
 
     return guarded
 
 
-def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+def _stream(
+    call: Callable[..., AsyncIterator[Any]], method: str, counts: CallMetrics
+) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        _begin(context)
+        span = _begin(context, method)
         code = "CANCELLED"
         try:
             async for reply in call(_all_sound(requests), context):
                 yield reply
             code = "OK"
+        except asyncio.CancelledError:
+            code = _cut_off(context)
+            raise
         except Exception as fault:
             error = known(fault, method)
             code = STATUS[error.code].name
             await refuse(context, error)
         finally:
-            _count(code)
+            _count(counts, code)
+            span.ended(code)
 
     return guarded
+
+
+def _cut_off(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """gRPC ends a call whose deadline has passed as if its caller had hung up."""
+    remaining = context.time_remaining()
+    return "CANCELLED" if remaining is None or remaining > EARLY else "DEADLINE_EXCEEDED"
 
 
 async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -134,15 +154,21 @@ async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _sound(request)
 
 
-def _count(code: str) -> None:
+def _count(counts: CallMetrics, code: str) -> None:
+    counts.ended(code)
     if name := caller.get():
         caller_calls_total.labels(name, code).inc()
 
 
-def _begin(context: grpc.aio.ServicerContext[Any, Any]) -> float:
-    given = next((value for key, value in context.invocation_metadata() or () if key == "x-request-id"), "")
-    request_id.set(str(given)[:MAX_REQUEST_ID] or secrets.token_hex(8))
-    return time.perf_counter()
+def _begin(context: grpc.aio.ServicerContext[Any, Any], method: str) -> tracing.Served:
+    given = traceparent = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            given = str(value)
+        elif key == tracing.HEADER:
+            traceparent = str(value)
+    request_id.set(given[:MAX_REQUEST_ID] or secrets.token_hex(8))
+    return tracing.serving(method, traceparent)
 
 
 def known(fault: Exception, method: str) -> SightlineError:

@@ -1,0 +1,1 @@
+"""How an installation is deployed and watched. No part of what runs."""
