@@ -90,11 +90,14 @@ def split_of(ids: Sequence[str], known_languages: Sequence[str] = LANGUAGES) -> 
     bearers: defaultdict[str, set[str]] = defaultdict(set)
     for phrase in said:
         bearers[phrase.text].add(phrase.picture)
+    asked = (*_queries(LANGUAGE, {text: bearers[text] for text in names}), *_names(known, known_languages))
+    watched = (*_queries(LANGUAGE, {text: bearers[text] for text in stopping}), *_sampled(known, known_languages))
+    texts = {query.text for query in asked}  # a name in one language may be a keyword in another
     return Split(
         new,
         tuple(phrase for phrase in known.training if phrase.language in known_languages),
-        (*_queries(LANGUAGE, {text: bearers[text] for text in names}), *_names(known, known_languages)),
-        (*_queries(LANGUAGE, {text: bearers[text] for text in stopping}), *_sampled(known, known_languages)),
+        asked,
+        tuple(query for query in watched if query.text not in texts),
     )
 
 
