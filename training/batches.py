@@ -7,6 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.model import CONTEXT_LENGTH, IMAGE_SIZE
-from training.texts import Phrase
-from training.tokenizer import FastTokenizer, clean
+from training.texts import Phrase, Withheld
+from training.tokenizer import clean
 
 TEXTS_IN_BATCH = 512
 JOINED = 0.2
@@ -24,6 +25,16 @@ JOINED = 0.2
 _SORTED_TOGETHER = 24
 # Larger than what the model reads, so that turning and scaling has something to sample from.
 _BASE_SIZE = 80
+
+
+class Tokenizer(Protocol):
+    """Cuts texts into ids; `start` and `end` go around them."""
+
+    start: int
+    end: int
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, without start and end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +49,26 @@ class TextBatches:
     """Endless shuffled passes over the distinct training texts; a fifth are joined with another of the same picture.
 
     A text's target is spread evenly over every picture that bears it, a joined one's over those that bear both.
+
+    Args:
+        phrases: what may be read.
+        pictures: their keys, in the order of targets.
+        withheld: what is not to come about by joining; nothing where it is None.
     """
 
-    def __init__(self, phrases: Sequence[Phrase], pictures: Sequence[str], tokenizer: FastTokenizer, seed: int) -> None:
+    def __init__(
+        self,
+        phrases: Sequence[Phrase],
+        pictures: Sequence[str],
+        tokenizer: Tokenizer,
+        seed: int,
+        withheld: Withheld | None = None,
+    ) -> None:
+        self._pictures, self._withheld = pictures, withheld
         self._place = {picture: index for index, picture in enumerate(pictures)}
         self._tokenizer = tokenizer
         self._random = random.Random(seed)
-        texts = sorted({phrase.text for phrase in phrases})
+        self.texts = texts = sorted({phrase.text for phrase in phrases})
         self._clean = clean(texts)
         number = {text: index for index, text in enumerate(texts)}
         self._bearers: list[set[int]] = [set() for _ in texts]
@@ -81,8 +105,15 @@ class TextBatches:
             return ids[text], self._bearers[text]
         other = self._random.choice(self._said[self._random.choice(self._sources[text])])
         first, second = self._random.sample((text, other), 2)
+        both = self._bearers[first] & self._bearers[second]
+        if not self._may_join(first, second, both):
+            return ids[text], self._bearers[text]
         # A space parts words in CLIP's tokenizer too, so the ids of the parts are the ids of the whole.
-        return ids[first] + ids[second], self._bearers[first] & self._bearers[second]
+        return ids[first] + ids[second], both
+
+    def _may_join(self, first: int, second: int, bearers: set[int]) -> bool:
+        joined = f"{self.texts[first]} {self.texts[second]}"
+        return self._withheld is None or self._withheld.allows(joined, (self._pictures[place] for place in bearers))
 
     def _collate(self, samples: Sequence[tuple[list[int], set[int]]]) -> TextBatch:
         targets = torch.zeros(len(samples), len(self._place))
@@ -91,7 +122,7 @@ class TextBatches:
         return TextBatch(pad([tokens for tokens, _ in samples], self._tokenizer), targets)
 
 
-def pad(ids: Sequence[Sequence[int]], tokenizer: FastTokenizer) -> Tensor:
+def pad(ids: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Tensor:
     """Ids with start and end of text, cut at the context length, padded with zeros to the longest: (n, longest)."""
     rows = [[tokenizer.start, *tokens[: CONTEXT_LENGTH - 2], tokenizer.end] for tokens in ids]
     tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)

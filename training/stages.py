@@ -23,7 +23,7 @@ from torch.nn import functional
 from training.batches import TextBatch, TextBatches, Variations, as_served
 from training.emoji import Picture, on_white
 from training.model import EMBED_DIM, build, encode_image, encode_text
-from training.texts import Phrase
+from training.texts import Phrase, Withheld
 from training.tokenizer import FastTokenizer
 
 PICTURES_IN_BATCH = 96
@@ -113,11 +113,13 @@ class Material:
     pictures: tuple[Picture, ...]
     phrases: tuple[Phrase, ...]
     merges: tuple[tuple[str, str], ...]
+    withheld: Withheld
 
     def batches(self, plan: Plan, seed: int) -> TextBatches:
         """Endless batches of the texts, cut into pieces as the plan says."""
         tokenizer = FastTokenizer(self.merges, dropout=plan.bpe_dropout)
-        return TextBatches(self.phrases, [picture.key for picture in self.pictures], tokenizer, seed)
+        keys = [picture.key for picture in self.pictures]
+        return TextBatches(self.phrases, keys, tokenizer, seed, self.withheld)
 
 
 def load(file: Path) -> dict[str, Any]:

@@ -54,6 +54,21 @@ class Corpus:
     heldout_keywords: tuple[Query, ...]
 
 
+class Withheld:
+    """What no text may say that is joined of several, though each of them may be read."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self._asked = frozenset(query.text for query in (*corpus.heldout_names, *corpus.heldout_keywords))
+        self._keywords: defaultdict[str, list[str]] = defaultdict(list)
+        for query in corpus.heldout_keywords:
+            for picture in query.right:
+                self._keywords[picture].append(query.text)
+
+    def allows(self, text: str, pictures: Iterable[str]) -> bool:
+        """Whether a text is no query, and neither contains nor lies inside a held-out keyword of the pictures."""
+        return text not in self._asked and not any(_overlaps(text, self._keywords.get(one, ())) for one in pictures)
+
+
 def normalise(text: str) -> str:
     """NFC, case-folded, single-spaced: the form in which texts are trained on and compared."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())

@@ -36,12 +36,13 @@ STAGES: dict[str, Callable[[Material, Path, Plan], None]] = {
 def prepare(work: Path) -> Material:
     """The pictures, the texts that may be trained on, and the merges learnt from them."""
     found = pictures()
-    phrases = texts.corpus(picture.key for picture in found).training
+    corpus = texts.corpus(picture.key for picture in found)
+    phrases = corpus.training
     file = work / MERGES_FILE
     if not file.exists():
         work.mkdir(parents=True, exist_ok=True)
         tokenizer.write_merges(tokenizer.learn_merges(tokenizer.clean(phrase.text for phrase in phrases)), file)
-    return Material(found, phrases, tuple(tokenizer.read_merges(file)))
+    return Material(found, phrases, tuple(tokenizer.read_merges(file)), texts.Withheld(corpus))
 
 
 def hand_over(work: Path, folder: Path) -> None:

@@ -153,15 +153,20 @@ def load(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     with source(model, pretrained) as where:
-        try:
-            preprocess = _preprocess_of_tags(where) if where.file else {}
-            module = open_clip.create_model(
-                where.architecture, where.pretrained, require_pretrained=True, force_preprocess_cfg=preprocess
-            )
-            tokenizer = open_clip.get_tokenizer(where.architecture, **where.tokenizer)
-        except Exception as error:  # it fails in as many ways as there are formats
-            raise LoadError(f"open_clip cannot load {where.name}: {error}") from error
+        module, tokenizer = create(where)
         return OpenClipModel(module, tokenizer, where, device=device, remembered_texts=remembered_texts)
+
+
+def create(where: Source) -> tuple[Any, Any]:
+    """Returns open_clip's model, on the CPU in single precision, and its tokenizer. Raises LoadError."""
+    try:
+        preprocess = _preprocess_of_tags(where) if where.file else {}
+        module = open_clip.create_model(
+            where.architecture, where.pretrained, require_pretrained=True, force_preprocess_cfg=preprocess
+        )
+        return module, open_clip.get_tokenizer(where.architecture, **where.tokenizer)
+    except Exception as error:  # it fails in as many ways as there are formats
+        raise LoadError(f"open_clip cannot load {where.name}: {error}") from error
 
 
 def _preprocess_of_tags(where: Source) -> dict[str, Any]:

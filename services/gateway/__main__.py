@@ -16,6 +16,7 @@ from services.gateway.search import Search
 from services.gateway.searchers import SearcherGroups, SearcherReplica
 from services.gateway.settings import GatewaySettings
 from services.gateway.vectors import Vectors
+from services.gateway.vocabulary import BadVocabulary, Vocabulary, read_vocabulary
 from services.runtime.gate import short_name
 from services.runtime.keys import Keys
 from services.runtime.pool import Pool
@@ -31,7 +32,7 @@ SERVICES = [f"sightline.v1.{name}Service" for name in ("Search", "Image", "Colle
 class Gateway:
     """Everything that a gateway is made of, put together."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, vocabulary: Vocabulary | None = None) -> None:
         def encoder(channel: grpc.aio.Channel) -> EncoderReplica:
             return EncoderReplica(
                 channel,
@@ -63,14 +64,15 @@ class Gateway:
         store = Store(settings.store, timeout=settings.store_timeout_seconds)
         self._catalog = Catalog(store, settings.poll_seconds, before_change=self._searchers.probe)
         self._cache = TwoLevels(LocalCache(settings.cache_bytes), _redis(settings))
-        self._settings = settings
+        self._settings, self._vocabulary = settings, vocabulary
         self.ending = asyncio.Event()
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the public services to a server."""
         settings = self._settings
         encoders, searchers = Encoders(self._encoders), SearcherGroups(self._searchers, self._groups)
-        search = Search(self._catalog, Vectors(encoders, searchers), searchers, self._cache, splice.body)
+        vectors = Vectors(encoders, searchers)
+        search = Search(self._catalog, vectors, searchers, self._cache, splice.body, expand=self._vocabulary)
         deadlines = servicer.Deadlines(settings.default_timeout_seconds)
         searching = servicer.SearchServicer(
             search,
@@ -124,6 +126,14 @@ def guard(settings: GatewaySettings) -> tuple[grpc.ServerCredentials | None, Key
         sys.exit(_wrong(f"SIGHTLINE_KEYS: {settings.keys}: {error}"))
 
 
+def vocabulary(settings: GatewaySettings) -> Vocabulary | None:
+    """Returns the vocabulary, where the settings name one. Where the file is wrong, says so and exits with 2."""
+    try:
+        return read_vocabulary(settings.vocabulary, settings.vocabulary_share) if settings.vocabulary else None
+    except (OSError, BadVocabulary) as error:
+        sys.exit(_wrong(f"SIGHTLINE_VOCABULARY: {error}"))
+
+
 def _wrong(why: str) -> int:
     print(why, file=sys.stderr)
     return 2
@@ -133,7 +143,7 @@ async def main() -> None:
     """Serves until it is told to stop."""
     settings = load(GatewaySettings)
     credentials, keys = guard(settings)
-    gateway = Gateway(settings)
+    gateway = Gateway(settings, vocabulary(settings))
     await serve(
         settings,
         service_names=SERVICES,

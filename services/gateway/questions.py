@@ -59,7 +59,19 @@ class Direction:
         return b"v" + self.values
 
 
-Term = Text | Picture | Stored | Direction
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Several texts that mean one thing, with positive weights: the unit vector of Σ wᵢ · unit(vᵢ)."""
+
+    parts: tuple[tuple[float, Text], ...]
+
+    def key(self) -> bytes:
+        # Each part is preceded by its weight and its length, so that no two ensembles run together to the same bytes.
+        keys = [(weight, text.key()) for weight, text in self.parts]
+        return b"e" + b"".join(struct.pack("<dQ", weight, len(key)) + key for weight, key in keys)
+
+
+Term = Text | Picture | Stored | Direction | Ensemble
 
 
 @dataclass(frozen=True, slots=True)

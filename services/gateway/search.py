@@ -84,6 +84,7 @@ class Search:
 
     Args:
         write: turns an answer, with the image fields to keep, into the bytes that are sent and stored.
+        expand: says a question also in other words, before anything else; what is cached is then its answer.
     """
 
     def __init__(
@@ -93,9 +94,11 @@ class Search:
         searchers: Searchers,
         cache: Cache,
         write: Callable[[Answer, Sequence[str]], bytes],
+        *,
+        expand: Callable[[Question], Question] | None = None,
     ) -> None:
         self._collections, self._vectors, self._searchers = collections, vectors, searchers
-        self._cache, self._write = cache, write
+        self._cache, self._write, self._expand = cache, write, expand
         self._flights: SingleFlight[bytes, _Computed] = SingleFlight()
 
     async def __call__(self, question: Question, deadline: float) -> Reply:
@@ -114,6 +117,8 @@ class Search:
             Unavailable: no shard answered, or some did not where a partial answer was refused.
             DeadlineExceeded: the deadline passed.
         """
+        if self._expand:
+            question = self._expand(question)
         if question.generation:
             return await self._answer(question, deadline)
         return await currently(self._collections, lambda: self._answer(question, deadline), deadline)

@@ -48,6 +48,13 @@ class GatewaySettings(Settings):
     cache_ttl_seconds: float = Field(3600, gt=0, description="How long Redis holds an answer, give or take a tenth.")
     redis_timeout_seconds: float = Field(0.05, gt=0, le=10, description="Redis that takes longer is a miss.")
 
+    vocabulary: Path | None = Field(
+        None, description="Table of synonyms and broader terms that texts are also searched by; none without it."
+    )
+    vocabulary_share: float = Field(
+        0.5, gt=0, lt=1, description="What synonyms and broader terms weigh together, of 1; the text weighs the rest."
+    )
+
     @field_validator("tls_key")
     @classmethod
     def _key_goes_with_a_certificate(cls, key: Path | None, others: ValidationInfo) -> Path | None:

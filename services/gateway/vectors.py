@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.gateway.questions import Direction, Picture, Question, Stored, Text, WeightedTerm
+from services.gateway.questions import Direction, Ensemble, Picture, Question, Stored, Text, WeightedTerm
 from services.runtime.wire import vector_from_bytes
 from services.store import Manifest
 from sightline.errors import InvalidArgument
@@ -51,8 +53,7 @@ class Vectors:
         if not others and first.weight > 0:
             return await self._term(first, manifest, deadline)
         vectors = await asyncio.gather(*(self._term(one, manifest, deadline) for one in question.terms))
-        weights = np.array([one.weight for one in question.terms], dtype=np.float64)
-        return unit(weights @ np.stack(vectors), "query.weighted", scale=float(np.abs(weights).sum()))
+        return combined([one.weight for one in question.terms], vectors, "query.weighted")
 
     async def _term(self, one: WeightedTerm, manifest: Manifest, deadline: float) -> Vector:
         match one.term:
@@ -61,10 +62,20 @@ class Vectors:
                 return unit(vector.astype(np.float64), one.field)
             case Stored(identifier):
                 return await self._stores.vector(manifest, identifier, field=one.field, deadline=deadline)
+            case Ensemble(parts):
+                texts = (replace(one, weight=weight, term=text) for weight, text in parts)
+                vectors = await asyncio.gather(*(self._term(text, manifest, deadline) for text in texts))
+                return combined([weight for weight, _ in parts], vectors, one.field)
             case term:
                 return await self._encoder.encode(
                     term, digest=manifest.model.digest, field=one.field, deadline=deadline
                 )
+
+
+def combined(weights: Sequence[float], vectors: Sequence[Vector], field: str) -> Vector:
+    """Returns the unit vector, float32 [d], of the weighted sum of vectors. Raises InvalidArgument if it is zero."""
+    scales = np.array(weights, dtype=np.float64)
+    return unit(scales @ np.stack(vectors), field, scale=float(np.abs(scales).sum()))
 
 
 def unit(vector: NDArray[np.float64], field: str, *, scale: float | None = None) -> Vector:

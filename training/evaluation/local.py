@@ -31,11 +31,23 @@ class LocalModel:
         model: as the encoder serves it; see services.encoder.model.load.
         files: where the pictures are, by id.
         progress: told how many pictures have been read; they are read when the first query is asked.
+        pool: their vectors, where they are at hand.
     """
 
-    def __init__(self, model: Model, files: Mapping[str, str], progress: Progress = lambda done, of: None) -> None:
-        self._model, self._files, self._progress = model, dict(files), progress
-        self._pool: Pool | None = None
+    def __init__(
+        self,
+        model: Model,
+        files: Mapping[str, str],
+        progress: Progress = lambda done, of: None,
+        *,
+        pool: Pool | None = None,
+    ) -> None:
+        self._model, self._files, self._progress, self._pool = model, dict(files), progress, pool
+
+    @property
+    def pool(self) -> Pool:
+        """The pictures' vectors, which another model may share whose image tower is the same."""
+        return self._encoded()
 
     def run(self, queries: Sequence[Query], depth: int, progress: Progress) -> Run:
         """See Subject.

@@ -1,0 +1,247 @@
+"""Fine-tuning, with a tiny model: what learns, what it is fed with, and that a run goes on where it was ended."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from services.encoder.model import load
+from services.gateway.vocabulary import Vocabulary
+from tests.tiny_clip import tiny_clip
+from training.evaluation.lines import BadLine
+from training.evaluation.queries import Query, QuerySet
+from training.finetune import main, parser
+from training.finetuning.batches import Batches
+from training.finetuning.loop import Plan
+from training.finetuning.running import Judged, Task, finetune
+from training.finetuning.table import Table, read_table
+from training.finetuning.towers import Side
+from training.finetuning.varying import Views, Words
+
+ROOT = Path(__file__).parents[2]
+SAID = {"red": ["a ruby square", "crimson"], "green": ["an emerald", "grass"], "blue": ["sapphire", "a clear sky"]}
+WEIGHTS = "open_clip_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_clip(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three pictures, a table of six captions, and the same as queries and images."""
+    folder = tmp_path_factory.mktemp("shop")
+    for colour in SAID:
+        Image.new("RGB", (40, 40), colour).save(folder / f"{colour}.png")
+    rows = [f"{colour}.png,{caption}" for colour, captions in SAID.items() for caption in captions]
+    (folder / "shop.csv").write_text("\n".join(["uri,caption", *rows]) + "\n")
+    queries = [
+        {"id": caption, "text": caption, "right": [colour], "language": "en"}
+        for colour, captions in SAID.items()
+        for caption in captions
+    ]
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, [{"cutoffs": [1]}, *queries])) + "\n")
+    images = [{"id": colour, "uri": f"{colour}.png"} for colour in SAID]
+    (folder / "images.jsonl").write_text("\n".join(map(json.dumps, images)) + "\n")
+    return folder
+
+
+def task(model: Path, shop: Path, folder: Path, side: Side = "text", **changes: object) -> Task:
+    plan = Plan(steps=8, rate=1e-3, evaluate_every=4, save_seconds=0)
+    table = read_table(shop / "shop.csv")
+    whole = Task(str(model), table, folder / "work", folder / "out", side=side, batch=6, dropout=0.1, plan=plan)
+    return replace(whole, **changes)  # type: ignore[arg-type]
+
+
+def judged(shop: Path) -> Judged:
+    queries = tuple(Query(c, c, {colour: 1}) for colour, captions in SAID.items() for c in captions)
+    files = {colour: str(shop / f"{colour}.png") for colour in SAID}
+    return Judged(QuerySet("", queries, cutoffs=(1,)), files, "ap")
+
+
+def farthest(one: Path, other: Path, without: str = "none") -> float:
+    first, second = load_file(one / WEIGHTS), load_file(other / WEIGHTS)
+    assert set(first) == set(second)
+    compared = [name for name in first if without not in name]
+    return max(float((first[name].double() - second[name].double()).abs().max()) for name in compared)
+
+
+@pytest.mark.parametrize(("side", "rank"), [("text", 0), ("both", 2), ("image", 0)])
+def test_a_run_goes_on_where_it_was_ended(model: Path, shop: Path, tmp_path: Path, side: Side, rank: int) -> None:
+    """A run that is ended between two states and started again ends with the weights of one that was not."""
+    whole = task(model, shop, tmp_path / "whole", side, rank=rank)
+    ended = task(model, shop, tmp_path / "ended", side, rank=rank)
+    finetune(whole, log=lambda _: None)
+
+    def end(said: str) -> None:
+        if said.startswith("step 6"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(ended, log=end)
+    said: list[str] = []
+    finetune(ended, log=said.append)
+
+    assert said[0] == "going on from step 5"
+    assert farthest(whole.out, ended.out) <= 1e-5
+    assert farthest(whole.out, model) > 1e-4
+
+
+@pytest.mark.parametrize(("side", "kept"), [("text", "visual."), ("image", "transformer.")])
+def test_a_locked_tower_stays_as_it_is(model: Path, shop: Path, tmp_path: Path, side: Side, kept: str) -> None:
+    """Of the tower that is locked no weight changes, so that an index of pictures keeps its vectors."""
+    finetune(task(model, shop, tmp_path, side), log=lambda _: None)
+    before, after = load_file(model / WEIGHTS), load_file(tmp_path / "out" / WEIGHTS)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not [name for name in changed if name.startswith(kept)]
+
+
+def test_low_rank_changes_have_low_rank(model: Path, shop: Path, tmp_path: Path) -> None:
+    """With a rank, weights change by matrices of that rank and are plain weights again in the folder."""
+    finetune(task(model, shop, tmp_path, rank=2), log=lambda _: None)
+    before, after = load_file(model / WEIGHTS), load_file(tmp_path / "out" / WEIGHTS)
+    name = "transformer.resblocks.0.attn.in_proj_weight"
+    assert set(before) == set(after)
+    assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) == 2
+    assert torch.equal(before["token_embedding.weight"], after["token_embedding.weight"])
+
+
+def test_several_processes_learn_what_one_does(model: Path, shop: Path, tmp_path: Path) -> None:
+    """Two processes of torchrun, each with half of every batch, end with the weights of one process."""
+    options = ["--train", "both", "--steps", "3", "--batch", "6", "--hard-negatives", "1"]
+    options += ["--rate", "1e-3", "--threads", "1"]
+    options += ["--device", "cpu", "--save-seconds", "0"]
+    command = [str(model), str(shop / "shop.csv"), *options]
+    assert main([*command, "--out", str(tmp_path / "one")]) == 0
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run += ["-m", "training.finetune", *command, "--out", str(tmp_path / "two")]
+    subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
+    # Pictures of one colour give queries and keys no gradient but noise, of which Adam makes steps of full size; a step
+    # is 1e-3.
+    assert farthest(tmp_path / "one", tmp_path / "two", without="in_proj") <= 1e-4
+
+
+def test_the_command_reports_before_and_after(
+    model: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command learns the captions, writes a page and a folder that the encoder loads, and never ends worse."""
+    options = ["--steps", "40", "--batch", "6", "--rate", "3e-3", "--evaluate-every", "20", "--measure", "hit@1"]
+    options += ["--queries", str(shop / "queries.jsonl"), "--images", str(shop / "images.jsonl"), "--threads", "1"]
+    options += ["--report", str(tmp_path / "page.html"), "--json", str(tmp_path / "diff.json"), "--device", "cpu"]
+    assert main([str(model), str(shop / "shop.csv"), "--out", str(tmp_path / "out"), *options]) == 0
+
+    said = json.loads((tmp_path / "diff.json").read_text())["differences"]["hit@1"]
+    assert said["before"] < said["after"] == 1.0
+    page = (tmp_path / "page.html").read_text()
+    assert any(text in page for texts in SAID.values() for text in texts)  # what gained
+    assert f"{said['before']:.3f} → 1.000" in capsys.readouterr().out
+    served = load(str(tmp_path / "out"), device="cpu")
+    assert served.card.digest != load(str(model), device="cpu").card.digest
+    vectors = served.finish(served.run_texts(served.prepare_texts(["crimson", "grass"])))
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_training_that_does_harm_is_given_up(model: Path, shop: Path, tmp_path: Path) -> None:
+    """Where no evaluation beats the model as it came, the run stops early and ends with those weights."""
+    wild = Plan(steps=400, rate=0.5, evaluate_every=2, patience=2, warmup=0.0)
+    wrong = Table((str(shop / "red.png"), str(shop / "green.png")), ("grass", "ruby"), ((0,), (1,)))
+    known = replace(judged(shop), measure="ap")
+    done = finetune(task(model, shop, tmp_path, table=wrong, plan=wild, judged=known, batch=2), log=lambda _: None)
+    assert done.progress.step < 400
+    assert done.comparison
+    assert done.comparison.differences["ap"].after >= done.comparison.differences["ap"].before
+
+
+def test_another_run_keeps_its_work(model: Path, shop: Path, tmp_path: Path) -> None:
+    """A work folder is gone on with by the run that began it and by no other."""
+    first = task(model, shop, tmp_path)
+    finetune(first, log=lambda _: None)
+    with pytest.raises(ValueError, match="another run: batch was 6"):
+        finetune(replace(first, batch=4), log=lambda _: None)
+
+
+def test_captions_are_varied_by_chance_that_can_be_repeated() -> None:
+    """Synonyms, order of words and sentences vary a caption, and the same seed gives the same variation."""
+    words = Words(Vocabulary([("sneaker", "trainer", 1.0)], 0.5), 0.5, ("a photo of {}",), 0.5, 0.5)
+    drawn = [words("red sneaker", random.Random(seed)) for seed in range(600)]
+    assert drawn == [words("red sneaker", random.Random(seed)) for seed in range(600)]
+    expected = {"red sneaker", "sneaker red", "red trainer", "trainer red"}
+    assert set(drawn) == expected | {f"a photo of {one}" for one in expected}
+
+
+def test_pictures_are_varied_by_chance_that_can_be_repeated(model: Path) -> None:
+    """Views of one picture differ by seed, are the same for the same seed, and leave other chances alone."""
+    served = load(str(model), device="cpu")
+    view = Views().of(served.card, served.preprocess)
+    noise = np.random.default_rng(0).integers(0, 255, (48, 48, 3), dtype=np.uint8)
+    torch.manual_seed(1)
+    wanted = torch.rand(1)
+    torch.manual_seed(1)
+    one, other, again = (view(Image.fromarray(noise), seed) for seed in (1, 2, 1))
+    assert torch.equal(torch.rand(1), wanted)
+    assert one.shape == (3, 32, 32)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_images_that_look_alike_come_together() -> None:
+    """With hard negatives, each drawn image brings some of those that look most like it."""
+    table = Table(tuple("abcdef"), tuple("ABCDEF"), tuple((place,) for place in range(6)))
+
+    def tokens(texts: list[str]) -> Tensor:
+        return torch.tensor([[ord(text)] for text in texts])
+
+    batches = Batches(table, [(range(6), 1.0)], 4, tokens, words=Words(), view=lambda *_: torch.zeros(3, 2, 2), hard=1)
+    batches.neighbours = torch.tensor([[1], [0], [3], [2], [5], [4]])
+    batches._pixels = lambda image, seed: torch.zeros(3, 2, 2)  # type: ignore[method-assign]
+    for step in range(6):
+        drawn = [chr(one) for one in batches[step].tokens[:, 0].tolist()]
+        assert {drawn[0], drawn[1]} in ({"A", "B"}, {"C", "D"}, {"E", "F"})
+        assert {drawn[2], drawn[3]} in ({"A", "B"}, {"C", "D"}, {"E", "F"})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("t.csv", "uri,text\n", "caption"),
+        ("t.csv", "uri,caption\n,x\n", "line 2: uri"),
+        ("t.csv", "uri,caption\na.png,\n", "no row"),
+        ("t.jsonl", "[1]\n", "object"),
+    ],
+)
+def test_a_bad_table_names_the_line(tmp_path: Path, name: str, content: str, says: str) -> None:
+    """A table that is wrong is refused with the line and the column."""
+    file = tmp_path / name
+    file.write_text(content)
+    with pytest.raises(BadLine, match=says):
+        read_table(file)
+
+
+def test_the_page_is_as_good_as_its_commands(tmp_path: Path) -> None:
+    """Every command of docs/finetuning.md is one that is understood, every option exists, and its table can be read."""
+    page = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(block.replace("\\\n", " ")) for block in blocks]
+    given = [parser().parse_args(words[words.index("training.finetune") + 1 :]) for words in commands]
+    assert [one.train for one in given] == ["text", "both"]
+    named = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--nproc-per-node", "--model"}
+    assert named <= set(re.findall(r"--[a-z][a-z-]+", parser().format_help()))
+    [rows] = re.findall(r"^```csv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "shop.csv").write_text(rows)
+    table = read_table(tmp_path / "shop.csv")
+    assert (len(table.images), len(table.captions)) == (2, 3)
