@@ -1,0 +1,1 @@
+"""How Sightline is deployed: images, chart, dashboards, and a cluster to prove them on."""

@@ -1,0 +1,56 @@
+# What a cluster has beside its nodes: DNS, metrics, network policies, fake nodes. To be sourced.
+# shellcheck shell=bash
+
+# apply FILE: creates or changes what a manifest of ours says.
+apply() {
+    export DNS CA
+    CA="$(base64 -w0 <"$PKI/ca.crt")"
+    fill "$HERE/manifests/$1" | kubectl apply --server-side --force-conflicts -f - >/dev/null
+}
+
+# Images of programs that a cluster itself needs, or its tests.
+make_own_images() {
+    local name program tag=sightline
+    mkdir -p "$CACHE/images"
+    for name in pause coredns versitygw; do
+        program="$(readlink -f "$BIN/$name")"
+        [[ "$CACHE/images/$name.tar" -nt "$program" ]] ||
+            python3 "$HERE/archive.py" "localhost/$name:$tag" "$program" "$CACHE/images/$name.tar"
+    done
+}
+
+start_dns() {
+    apply coredns.yaml
+    wait_for apiserver 90 kubectl -n kube-system rollout status deployment/coredns --timeout=1s
+    say "DNS ready"
+}
+
+start_metrics_server() {
+    start control metrics-server "$BIN/metrics-server" --kubeconfig="$STATE/admin.kubeconfig" "$@" \
+        --authentication-kubeconfig="$STATE/admin.kubeconfig" --authorization-kubeconfig="$STATE/admin.kubeconfig" \
+        --bind-address=127.0.0.1 --secure-port=4443 --tls-cert-file="$PKI/metrics.crt" --tls-private-key-file="$PKI/metrics.key" \
+        --kubelet-preferred-address-types=InternalIP --kubelet-certificate-authority="$PKI/ca.crt" \
+        --metric-resolution=10s --kubelet-request-timeout=5s
+    # Registered only now: namespaces cannot be deleted while an API is registered whose server does not run.
+    apply metrics-server.yaml
+    wait_for metrics-server 120 kubectl wait --for=condition=Available apiservice/v1beta1.metrics.k8s.io --timeout=1s
+    say "metrics-server ready"
+}
+
+# Nodes without a machine: a process tells the API server that they, and all pods on them, are well.
+start_fake_nodes() {
+    local module stage configs=()
+    module="$(go list -m -f '{{.Dir}}' "sigs.k8s.io/kwok@$KWOK" 2>/dev/null || true)"
+    [[ -n "$module" ]] || module="$(go mod download -json "sigs.k8s.io/kwok@$KWOK" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')"
+    for stage in node/fast pod/general; do
+        for file in "$module/kustomize/stage/$stage"/*.yaml; do
+            [[ "$(basename "$file")" == kustomization.yaml ]] || configs+=(--config "$file")
+        done
+    done
+    start control kwok "$BIN/kwok" --kubeconfig="$STATE/admin.kubeconfig" "${configs[@]}" \
+        --manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
+        --node-ip="$CONTROL" --node-port=10247 --server-address="$CONTROL:10247" --cidr=10.80.0.0/12 \
+        --tls-cert-file="$PKI/kwok.crt" --tls-private-key-file="$PKI/kwok.key" --node-lease-duration-seconds=40
+    wait_for kwok 60 enter control curl -fsk "https://$CONTROL:10247/healthz"
+    say "fake nodes can be made"
+}
