@@ -1,0 +1,73 @@
+{{/* What the schema cannot say: values that make no sense beside each other. Each sentence names the value. */}}
+{{- define "sightline.checks" -}}
+{{- $v := .Values -}}
+{{- if not $v.store.url -}}
+{{- fail "store.url: say where the generations are, such as s3://bucket/folder" -}}
+{{- end -}}
+{{- $isUrl := contains "://" $v.store.url -}}
+{{- if and $isUrl $v.store.volume -}}
+{{- fail (printf "store.volume: %s is no path, so that no volume can be mounted there" $v.store.url) -}}
+{{- end -}}
+{{- if and (not $isUrl) (not $v.store.volume) -}}
+{{- fail (printf "store.volume: %s is a path, and no volume is mounted there" $v.store.url) -}}
+{{- end -}}
+{{- if and (not $isUrl) (not (hasPrefix "/" $v.store.url)) -}}
+{{- fail (printf "store.url: %s is no absolute path and no URL" $v.store.url) -}}
+{{- end -}}
+
+{{- range $name, $workload := include "sightline.workloads" . | fromJson -}}
+{{- include "sightline.checkImage" (dict "name" (printf "%s.image.tag" $name) "tag" (($workload.image | default dict).tag)) -}}
+{{- $own := $workload.autoscaling | default dict -}}
+{{- if and $own.enabled (gt (int $own.minReplicas) (int $own.maxReplicas)) -}}
+{{- fail (printf "%s.autoscaling.maxReplicas: %d is less than minReplicas, which is %d" $name (int $own.maxReplicas) (int $own.minReplicas)) -}}
+{{- end -}}
+{{- $rollout := (include "sightline.over" (dict "base" $v.pods "over" ($workload.pods | default dict)) | fromJson).rollout -}}
+{{- if and (has (toString $rollout.maxSurge) (list "0" "0%")) (has (toString $rollout.maxUnavailable) (list "0" "0%")) -}}
+{{- fail (printf "%s.pods.rollout.maxUnavailable: with maxSurge 0 too, nothing could ever be replaced" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- include "sightline.checkImage" (dict "name" "image.tag" "tag" $v.image.tag) -}}
+
+{{- $external := $v.redis.external -}}
+{{- if and $v.redis.enabled (or $external.url $external.existingSecret) -}}
+{{- fail "redis.enabled: our own Redis and redis.external exclude each other" -}}
+{{- end -}}
+{{- if and $external.url $external.existingSecret -}}
+{{- fail "redis.external.url: give the URL or a Secret that has it, not both" -}}
+{{- end -}}
+
+{{- $tls := $v.tls -}}
+{{- if and $tls.enabled (not $tls.existingSecret) (not $tls.certManager.enabled) -}}
+{{- fail "tls.existingSecret: name the Secret with the certificate, or let cert-manager make one (tls.certManager.enabled)" -}}
+{{- end -}}
+{{- if and $tls.existingSecret $tls.certManager.enabled -}}
+{{- fail "tls.existingSecret: cert-manager makes a Secret of its own; give one or the other" -}}
+{{- end -}}
+{{- if and $tls.certManager.enabled (not $tls.enabled) -}}
+{{- fail "tls.certManager.enabled: certificates are for TLS, which tls.enabled switches on" -}}
+{{- end -}}
+{{- if and $tls.certManager.enabled (not $tls.certManager.issuer.name) -}}
+{{- fail "tls.certManager.issuer.name: say which issuer signs" -}}
+{{- end -}}
+{{- if and $tls.clientCertificates (not $tls.enabled) -}}
+{{- fail "tls.clientCertificates: callers can show certificates over TLS only (tls.enabled)" -}}
+{{- end -}}
+{{- if and $v.gateway.keys.existingSecret $v.web.enabled (not $v.web.key.existingSecret) -}}
+{{- fail "web.key.existingSecret: gateways ask for keys, and the page has none" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "sightline.checkImage" -}}
+{{- if eq (toString .tag) "latest" -}}
+{{- fail (printf "%s: latest does not say what runs; name a version, or give a digest" .name) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* All workloads by where their values are; as JSON. */}}
+{{- define "sightline.workloads" -}}
+{{- $all := dict "gateway" .Values.gateway "searcher" .Values.searcher "redis" .Values.redis "web" .Values.web -}}
+{{- range $name, $pool := include "sightline.pools" . | fromJson -}}
+{{- $_ := set $all (ternary (printf "encoder.pools.%s" $name) "encoder" (hasKey $.Values.encoder.pools $name)) $pool -}}
+{{- end -}}
+{{- toJson $all -}}
+{{- end -}}
