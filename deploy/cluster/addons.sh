@@ -8,15 +8,22 @@ apply() {
     fill "$HERE/manifests/$1" | kubectl apply --server-side --force-conflicts -f - >/dev/null
 }
 
-# Images of programs that a cluster itself needs, or its tests.
+# Images of programs that a cluster itself needs, or its tests: each of a few programs and nothing else.
 make_own_images() {
-    local name program tag=sightline
     mkdir -p "$CACHE/images"
-    for name in pause coredns versitygw; do
-        program="$(readlink -f "$BIN/$name")"
-        [[ "$CACHE/images/$name.tar" -nt "$program" ]] ||
-            python3 "$HERE/archive.py" "localhost/$name:$tag" "$program" "$CACHE/images/$name.tar"
-    done
+    _image pause "$BIN/pause"
+    _image coredns "$BIN/coredns"
+    _image versitygw "$BIN/versitygw"
+    _image redis "$BIN/redis-server" "$BIN/redis-cli"
+    _image prometheus "$BIN/prometheus"
+}
+
+_image() {
+    local name="$1" archive="$CACHE/images/$1.tar" root="$SIGHTLINE_CACHE/debian" libraries
+    shift
+    [[ ! "$archive" -nt "$BIN" ]] || return 0
+    libraries="$(libraries_below "$root")"
+    LD_LIBRARY_PATH="$libraries" python3 "$HERE/archive.py" "localhost/$name:sightline" "$archive" "$@"
 }
 
 start_dns() {

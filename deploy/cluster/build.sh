@@ -59,17 +59,27 @@ etcd() {
     own etcd "etcd-$ETCD" -ldflags "-s -w" go.etcd.io/etcd/server/v3
 }
 
-# debian PROGRAM PACKAGE: the system's own program, else that of a package, which is unpacked and not installed.
+# debian PACKAGE PROGRAM...: the system's own programs, else those of a package, which is unpacked and not installed.
 debian() {
-    if command -v "$1" >/dev/null; then
-        ln -sf "$(command -v "$1")" "$MAKING/"
-        return
-    fi
-    "$CHECKOUT/tools/unpack_debs.sh" "$2" >&2
-    local root="$SIGHTLINE_CACHE/debian" program libraries
-    program="$(find "$root" -path "*bin/$1" | head -n 1)"
-    libraries="$(find "$root/usr/lib" "$root/lib" -maxdepth 2 -name '*.so*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:)"
-    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$libraries" "$program" >"$MAKING/$1"
+    local package="$1" root="$SIGHTLINE_CACHE/debian" program
+    shift
+    for program in "$@"; do
+        command -v "$program" >/dev/null || "$CHECKOUT/tools/unpack_debs.sh" "$package" >&2
+        if command -v "$program" >/dev/null; then
+            ln -sf "$(command -v "$program")" "$MAKING/"
+        else
+            ln -sf "$(find "$root" -path "*bin/$program" | head -n 1)" "$MAKING/"
+        fi
+    done
+}
+
+# with_libraries PROGRAM: lets one that was unpacked find what was unpacked with it.
+with_libraries() {
+    local program
+    program="$(readlink -f "$MAKING/$1")"
+    [[ "$program" == "$SIGHTLINE_CACHE"/* ]] || return 0
+    rm "$MAKING/$1"
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$(libraries_below "$SIGHTLINE_CACHE/debian")" "$program" >"$MAKING/$1"
     chmod +x "$MAKING/$1"
 }
 
@@ -90,7 +100,11 @@ main() {
     trap 'rm -rf "$MAKING"' EXIT
     KUBERNETES_COMMANDS=(kubectl kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy)
     debian runc runc
-    debian nft nftables
+    debian nftables nft
+    with_libraries runc
+    with_libraries nft
+    debian redis-server redis-server redis-cli
+    debian prometheus prometheus
     tool helm.sh/helm/v4/cmd/helm "$HELM"
     tool github.com/bojand/ghz/cmd/ghz "$GHZ"
     for name in containerd containerd-shim-runc-v2 ctr; do

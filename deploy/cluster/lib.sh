@@ -64,6 +64,11 @@ kubectl() {
     (inside && enter control "$BIN/kubectl" "$@")
 }
 
+# libraries_below FOLDER: where programs that were unpacked there find their libraries, for LD_LIBRARY_PATH.
+libraries_below() {
+    find "$1/usr/lib" "$1/lib" -maxdepth 2 -name '*.so*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
+}
+
 # fill FILE: prints it with the variables of the environment that it names.
 fill() {
     python3 -c 'import os, string, sys; print(string.Template(open(sys.argv[1]).read()).substitute(os.environ), end="")' "$1"
