@@ -1,0 +1,25 @@
+"""A program that runs in a pod: unpacks a tar, gzipped and in base64, from its input into a bucket.
+
+put.py BUCKET/FOLDER        put.py BUCKET   only makes the bucket
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import tarfile
+import tempfile
+
+from fsspec import filesystem
+
+target = sys.argv[1]
+files = filesystem("s3")
+if not files.exists(target.partition("/")[0]):
+    files.mkdir(target.partition("/")[0])
+if "/" in target:
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(base64.b64decode(sys.stdin.read()))) as tar:
+            tar.extractall(folder, filter="data")
+        files.put(f"{folder}/", f"{target}/", recursive=True)
+    print(len(files.ls(target)))
