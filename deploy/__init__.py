@@ -1,1 +1,1 @@
-"""How Sightline is deployed: images, chart, dashboards, and a cluster to prove them on."""
+"""How an installation is deployed and watched. No part of what runs."""

@@ -1,6 +1,6 @@
 """A program that runs in a pod: asks without end what it is told to, and tells of every answer.
 
-It knows the SDK, numpy and nothing else of ours. Its first line of input is its order; a further line, or the end of its
+It knows the SDK and numpy. Its first line of input is its order; a further line, or the end of its
 input, ends it. It answers with a line of JSON for each call that is over, in no order.
 """
 
