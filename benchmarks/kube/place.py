@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ STORE_IMAGE = os.environ.get("SIGHTLINE_TEST_STORE_IMAGE", "localhost/versitygw:
 TOOL_IMAGE = os.environ.get("SIGHTLINE_TEST_TOOL_IMAGE", "localhost/sightline-indexer:test")
 CALLER_IMAGE = os.environ.get("SIGHTLINE_TEST_CALLER_IMAGE", "localhost/sightline-gateway:test")
 
-_RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 _WAITS = "import signal; signal.sigwait([signal.SIGTERM])"
 
 
@@ -73,7 +74,7 @@ class Place:
         rows = np.frombuffer(base64.b64decode(said["vectors"]), "<f4").reshape(len(said["ids"]), -1)
         return said["generation"], Oracle(said["ids"], unit(rows))
 
-    def pod(
+    def start(
         self, name: str, image: str, *, labels: Object | None = None, node: str = "", environment: Sequence[Object] = ()
     ) -> None:
         """Starts a pod in which programs can be run, and waits until it is ready."""
@@ -82,11 +83,11 @@ class Place:
             "image": image,
             "command": ["python3", "-c", _WAITS],
             "env": list(environment),
-            "securityContext": _RESTRICTED,
+            "securityContext": RESTRICTED,
             "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
             "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
         }
-        self.cluster.apply(_pod(name, container, labels or {"app": name}, node), namespace=self.namespace)
+        self.cluster.apply(pod(name, container, labels or {"app": name}, node), namespace=self.namespace)
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=90s")
 
 
@@ -110,7 +111,7 @@ def placed(cluster: Cluster, namespace: str, *, node: str = "") -> Iterator[Plac
         env = [_from_secret(name, name) for name in keys]
         env += [{"name": "AWS_ENDPOINT_URL", "value": f"http://store:{STORE_PORT}"}]
         env += [{"name": "AWS_DEFAULT_REGION", "value": "us-east-1"}]
-        place.pod(TOOL, TOOL_IMAGE, node=node, environment=env)
+        place.start(TOOL, TOOL_IMAGE, node=node, environment=env)
         place.program("put", BUCKET)
         yield place
     finally:
@@ -129,7 +130,7 @@ def _store(keys: dict[str, str], node: str) -> list[Object]:
             _from_secret("ROOT_SECRET_KEY", "AWS_SECRET_ACCESS_KEY"),
         ],
         "readinessProbe": {"httpGet": {"path": "/readyz", "port": STORE_PORT}, "periodSeconds": 1},
-        "securityContext": _RESTRICTED,
+        "securityContext": RESTRICTED,
         "volumeMounts": [{"name": part, "mountPath": f"/data/{part}"} for part in ("tags", "buckets")],
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
     }
@@ -140,28 +141,46 @@ def _store(keys: dict[str, str], node: str) -> list[Object]:
         "metadata": {"name": "store"},
         "spec": {"selector": {"app": "store"}, "ports": [{"port": STORE_PORT, "targetPort": STORE_PORT}]},
     }
-    return [secret, service, _pod("store", container, {"app": "store"}, node, ("tags", "buckets"))]
+    return [secret, service, pod("store", container, {"app": "store"}, node, ("tags", "buckets"))]
 
 
-def _pod(name: str, container: Object, labels: Object, node: str, volumes: Sequence[str] = ("tmp",)) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {
-            "containers": [container],
-            "volumes": [{"name": one, "emptyDir": {}} for one in volumes],
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 65532,
-                "fsGroup": 65532,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": 2,
-            **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),
-        },
+def pod(
+    name: str,
+    container: Object,
+    labels: Object,
+    node: str,
+    volumes: Sequence[str] = ("tmp",),
+    *,
+    account: str = "",
+) -> dict[str, Any]:
+    """Returns a pod that Pod Security "restricted" lets in.
+
+    Args:
+        name: of it.
+        container: its only one.
+        labels: of it.
+        node: where it runs; anywhere where it is empty.
+        volumes: names of folders that end with it.
+        account: whose rights at the API server it has; none where it is empty.
+    """
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "fsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
     }
+    spec: dict[str, Any] = {
+        "containers": [container],
+        "volumes": [{"name": one, "emptyDir": {}} for one in volumes],
+        "securityContext": security,
+        "automountServiceAccountToken": bool(account),
+        "terminationGracePeriodSeconds": 2,
+    }
+    if account:
+        spec["serviceAccountName"] = account
+    if node:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": node}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": dict(labels)}, "spec": spec}
 
 
 def _from_secret(name: str, key: str) -> Object:
