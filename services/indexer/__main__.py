@@ -1,7 +1,7 @@
 """The indexer's command line: `python -m services.indexer build|inspect|publish|rollback|list|prune|drop`.
 
-A build in one process is `build`. In many it is its stages, one after the other: `read`, `encode`, `train`, `fill` and
-`seal`; `--part i/n` gives each process its share.
+A build in one process is `build`; in several at once it is `build --part i/n` in each of them. Or it is its stages, one
+after the other: `read`, `encode`, `train`, `fill` and `seal`, each in as many processes as you like.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from services.indexer.commands import (
     StoreUrl,
     Timeout,
     Unchecked,
+    WaitSeconds,
     say_current,
     searchers_of,
     targets,
@@ -60,6 +61,7 @@ from services.indexer.sources import open_source
 from services.indexer.stages.encode import Pace
 from services.indexer.stages.shares import Share
 from services.indexer.stages.train import train_index
+from services.indexer.together import build_together
 from services.indexer.work import Work
 from services.store import Store
 from sightline.errors import FailedPrecondition, InvalidArgument
@@ -114,12 +116,19 @@ def build(
     unchecked: Unchecked = False,
     min_replicas: MinReplicas = 0,
     timeout: Timeout = 60.0,
+    part: Part = "0/1",
+    wait: WaitSeconds = 86_400.0,
 ) -> None:
-    """Index pictures: make a generation and point NEXT to it. What was ended half way goes on where it was."""
+    """Index pictures: make a generation and point NEXT to it. What was ended half way goes on where it was.
+
+    With --part, several processes do it together: all are given the same, and the first seals and publishes.
+    """
     console = Console()
     with told():
-        asked = searchers_of(searchers, unchecked) if publish else None
+        asked, share = searchers_of(searchers, unchecked) if publish else None, Share.parse(part)
         _check_report(report)
+        if restart and share.of > 1:
+            raise InvalidArgument("the parts of a build would throw each other's work away", field="--restart")
         options = source_options(
             kind=source_kind,
             uri_column=uri_column,
@@ -134,19 +143,27 @@ def build(
         print_description(console, describe(pictures))
         pace = Pace(reading=4 * workers, encoding=in_flight)
         at = _work(opened, collection, work)
+        keep = keep_work or publish  # a publish that fails can be tried again without another build
         with RefusalLog(errors) as refused:
             try:
                 with _world(console, opened, at, encoders, workers=workers, pace=pace, refused=refused) as world:
-                    built = building.build(plan, pictures, world, restart=restart, keep=keep_work)
+                    if share.of > 1:
+                        built = build_together(plan, pictures, world, share, patience=wait, keep=keep)
+                    else:
+                        built = building.build(plan, pictures, world, restart=restart, keep=keep)
             finally:
                 refused.show(console)
+        if built is None:
+            return
         _say_built(console, built, report)
         if publish:
-            generation, wait = built.manifest.generation, Wait(min_replicas, timeout)
+            generation, served = built.manifest.generation, Wait(min_replicas, timeout)
             moving = publish_generation(
-                opened, collection, asked, generation=generation, wait=wait, tell=teller(console)
+                opened, collection, asked, generation=generation, wait=served, tell=teller(console)
             )
             say_current(console, collection, asyncio.run(moving))
+            if not keep_work:
+                at.clear()
 
 
 @app.command()

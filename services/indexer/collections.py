@@ -16,6 +16,7 @@ from services.indexer.commands import (
     StoreUrl,
     Timeout,
     Unchecked,
+    WaitSeconds,
     say_current,
     searchers_of,
     teller,
@@ -27,7 +28,10 @@ from services.indexer.publish import publish as publish_generation
 from services.indexer.publish import rollback as roll_back
 from services.indexer.removing import drop as drop_collection
 from services.indexer.removing import prune as prune_generations
+from services.indexer.together import await_sealed
+from services.indexer.work import Work
 from services.store import Store
+from sightline.errors import InvalidArgument
 
 app = typer.Typer()
 
@@ -42,19 +46,27 @@ def publish(
     unchecked: Unchecked = False,
     min_replicas: MinReplicas = 0,
     timeout: Timeout = 60.0,
+    work: Annotated[str, typer.Option("--work", help="Work folder: publish what is built there, and tidy it up.")] = "",
+    wait: WaitSeconds = 0.0,
 ) -> None:
     """Move CURRENT to a generation, once every group of searchers serves it."""
     console = Console()
     with told():
-        work = publish_generation(
+        asked = searchers_of(searchers, unchecked)
+        if work and generation is not None:
+            raise InvalidArgument("the work folder says which generation it is", field="--generation")
+        at = Work(work) if work else None
+        moving = publish_generation(
             Store(store),
             collection,
-            searchers_of(searchers, unchecked),
-            generation=generation,
+            asked,
+            generation=await_sealed(at, wait).generation if at else generation,
             wait=Wait(min_replicas, timeout),
             tell=teller(console),
         )
-        say_current(console, collection, asyncio.run(work))
+        say_current(console, collection, asyncio.run(moving))
+        if at:
+            at.clear()
 
 
 @app.command()

@@ -24,6 +24,7 @@ SearcherNames = Annotated[
 Unchecked = Annotated[bool, typer.Option("--unchecked", help="Ask no searcher: for an installation yet to start.")]
 MinReplicas = Annotated[int, typer.Option(min=0, help="Replicas of each group that must serve; 0: all that answer.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the searchers.")]
+WaitSeconds = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for what others have yet to do.")]
 
 
 @contextmanager

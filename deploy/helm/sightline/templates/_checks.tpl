@@ -28,6 +28,17 @@
 {{- end -}}
 {{- include "sightline.checkImage" (dict "name" "image.tag" "tag" $v.image.tag) -}}
 
+{{- range $collection, $build := $v.indexer.builds -}}
+{{- if and $build.schedule (gt (int ($build.parts | default 1)) 1) -}}
+{{- fail (printf "indexer.builds.%s.parts: a build by schedule is made in one part" $collection) -}}
+{{- end -}}
+{{- range $option := $build.options -}}
+{{- if regexMatch "^--(collection|store|encoder|searchers|work|part|shards|wait|publish|keep-work|workers)(=|$)" $option -}}
+{{- fail (printf "indexer.builds.%s.options: the chart says %s itself" $collection $option) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- $external := $v.redis.external -}}
 {{- if and $v.redis.enabled (or $external.url $external.existingSecret) -}}
 {{- fail "redis.enabled: our own Redis and redis.external exclude each other" -}}

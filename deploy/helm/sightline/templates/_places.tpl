@@ -185,3 +185,31 @@
 {{- include "sightline.scratch" (dict "name" "cache" "size" $cache.size "storageClassName" $cache.storageClassName) }}
 {{- include "sightline.storeVolume" . }}
 {{- end -}}
+
+{{/* The indexer: everybody, and keys of a store that it may write to. */}}
+{{- define "sightline.indexerPlaces" -}}
+{{- $fullname := include "sightline.fullname" .root -}}
+- {name: SIGHTLINE_STORE, value: {{ .root.Values.store.url | quote }}}
+- {name: SIGHTLINE_ENCODERS, value: "{{ $fullname }}-encoder:7700"}
+- {name: SIGHTLINE_SEARCHERS, value: "{{ $fullname }}-searcher:7700"}
+- {name: OMP_NUM_THREADS, value: {{ include "sightline.cores" (dig "requests" "cpu" "1" .root.Values.indexer.resources) | quote }}}
+- {name: HOME, value: /tmp}
+- name: JOB_NAME
+  valueFrom: {fieldRef: {fieldPath: "metadata.labels['batch.kubernetes.io/job-name']"}}
+{{- include "sightline.variables" .root.Values.store.env }}
+{{- end -}}
+
+{{- define "sightline.indexerStoreEnvironment" -}}
+{{- with .Values.indexer.storeSecret | default .Values.store.existingSecret }}
+- secretRef: {name: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "sightline.indexerAccount" -}}
+{{- $own := .Values.indexer.serviceAccount -}}
+{{- if $own.create -}}
+{{- $own.name | default (printf "%s-indexer" (include "sightline.fullname" .)) -}}
+{{- else -}}
+{{- $own.name | default (include "sightline.serviceAccount" .) -}}
+{{- end -}}
+{{- end -}}

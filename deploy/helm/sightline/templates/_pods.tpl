@@ -66,7 +66,7 @@ spec:
 
 {{/* All of a pod that says where it runs and as whom. (dict "pods" … "context" …) */}}
 {{- define "sightline.placement" -}}
-serviceAccountName: {{ include "sightline.serviceAccount" .context.root }}
+serviceAccountName: {{ .context.serviceAccount | default (include "sightline.serviceAccount" .context.root) }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .context.root.Values.image.pullSecrets }}
