@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.emoji import COLLECTION, draw, read, some
+from benchmarks.emoji import draw, read, some
 from benchmarks.kube.checked import judge, load
 from benchmarks.kube.cluster import Cluster, KubeError, until
+from benchmarks.kube.indexing import build
 from benchmarks.kube.monitoring import monitored
 from benchmarks.kube.own import running
 from benchmarks.kube.place import CALLER_IMAGE, Place, placed
@@ -49,9 +50,9 @@ def bar() -> dict[str, object]:
     with running() as cluster:
         prove(cluster, proof)
     return proof.outcome(
-        "on a real cluster: installed from nothing, indexed and published by Jobs, right answers by brute force; upgraded, "
-        "a broken upgrade undone by itself, rolled back; scaled up and down on CPU and on concurrency; closed to "
-        "strangers; removed without leftovers"
+        "on a real cluster: installed from nothing, indexed and published by Jobs, right answers by brute force; "
+        "upgraded, a broken upgrade undone by itself, rolled back; scaled up and down on CPU and on concurrency; "
+        "closed to strangers; removed without leftovers"
     )
 
 
@@ -86,7 +87,9 @@ def prove(cluster: Cluster, proof: Proof, *, calls: int = 600, rate: float = 20.
 class Life:
     """The life of a release, in the order of its methods."""
 
-    def __init__(self, steps: Steps, place: Place, release: Release, *, texts: list[str], calls: int, rate: float) -> None:
+    def __init__(
+        self, steps: Steps, place: Place, release: Release, *, texts: list[str], calls: int, rate: float
+    ) -> None:
         self.steps, self.proof = steps, steps.proof
         self.place, self.release = place, release
         self._texts, self._calls, self._rate, self._first = texts, calls, rate, 0
@@ -98,10 +101,7 @@ class Life:
         with self.steps.step("helm install --wait, without data"):
             release.install()
         with self.steps.step("Jobs build and publish"):
-            build = {"source": source, "options": ["--scope", COLLECTION]}
-            release.upgrade(indexer__builds={COLLECTION: build})
-            jobs = f"--selector=app.kubernetes.io/instance={release.name},app.kubernetes.io/component=indexer"
-            release.kubectl("wait", "job", jobs, "--for=condition=Complete", "--timeout=300s", timeout=320)
+            build(release, source)
         with self.steps.step("brute force from the store"):
             generation, oracle = self.place.oracle()
             self._oracles[generation] = oracle
@@ -196,12 +196,11 @@ class Life:
         """Asks from a pod outside of the release, by the name behind which all gateways are, and checks the answers."""
         oracle = next(iter(self._oracles.values()))
         address = f"dns:///{self.release.name}-gateway-headless.{self.place.namespace}.svc.cluster.local:7700"
-        with load(
-            self.place, CALLER, address, oracle, self._texts, rate=self._rate, calls=self._calls, first=self._first
-        ) as asked:
+        asked = Asked(self._texts, oracle.ids, oracle.dimension, self._first)
+        with load(self.place, CALLER, address, asked, rate=self._rate, calls=self._calls) as answered:
             pass
         self._first += self._calls
-        verdict = judge(asked, self._oracles)
+        verdict = judge(answered, self._oracles)
         self.proof.figures[when] = verdict.figures()
         if not verdict.whole or verdict.calls != self._calls:
             self.proof.faults.append(f"{when}: {verdict.figures()}")

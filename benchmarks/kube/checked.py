@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,23 @@ from benchmarks.oracle import Oracle, Vectors, unit
 from sightline import CacheState, Coverage, Degradation, Hit, Image, Model, SearchResult, StageTimes
 
 ENDLESS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for.
+
+    Attributes:
+        texts: words.
+        ids: of pictures.
+        dimension: of vectors.
+        first: number of the first question; each number is another one.
+    """
+
+    texts: Sequence[str]
+    ids: Sequence[str]
+    dimension: int
+    first: int = 0
 
 
 @dataclass(slots=True)
@@ -81,12 +98,10 @@ def load(
     place: Place,
     pod: str,
     address: str,
-    oracle: Oracle,
-    texts: Sequence[str],
+    asked: Asked,
     *,
     rate: float,
     calls: int = ENDLESS,
-    first: int = 0,
 ) -> Iterator[Load]:
     """Asks from a pod, so many times a second, until the end of the block or until so many calls are asked.
 
@@ -94,23 +109,19 @@ def load(
         place: where the pod is.
         pod: its name; it has the SDK.
         address: of the gateways, as the pod sees it.
-        oracle: whose pictures are asked for, and how long vectors are.
-        texts: words to ask with.
-        first: number of the first question; each number is another one.
+        asked: what is asked for.
+        rate: calls a second, whatever comes of them.
+        calls: how many.
 
     Raises:
         KubeError: the program in the pod failed.
     """
-    order = {
+    order = asdict(asked) | {
         "address": address,
         "collection": COLLECTION,
         "rate": rate,
         "calls": calls,
-        "first": first,
         "timeout": 10.0,
-        "texts": list(texts),
-        "ids": oracle.ids,
-        "dimension": oracle.dimension,
     }
     source = (PROGRAMS / "caller.py").read_text(encoding="utf-8")
     command = ["kubectl", f"--namespace={place.namespace}", "exec", "-i", pod, "--", "python3", "-c", source]
