@@ -8,12 +8,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.emoji import draw, read, some
-from benchmarks.kube.checked import judge, load
+from benchmarks.kube import images
+from benchmarks.kube.checked import Asked, judge, load
 from benchmarks.kube.cluster import Cluster, KubeError, until
 from benchmarks.kube.indexing import build
 from benchmarks.kube.monitoring import monitored
 from benchmarks.kube.own import running
-from benchmarks.kube.place import CALLER_IMAGE, Place, placed
+from benchmarks.kube.place import Place, placed
 from benchmarks.kube.reach import reached, targets_of
 from benchmarks.kube.release import CHART, Release
 from benchmarks.kube.scaling import ghz, watch_until
@@ -75,7 +76,7 @@ def prove(cluster: Cluster, proof: Proof, *, calls: int = 600, rate: float = 20.
             listed = draw() if every == 1 else some(draw(), every, folder)
             source = place.upload(listed)
         texts = [one.caption for one in read(listed)[:TEXTS]]
-        release = Release(cluster, NAMESPACE, values=[VALUES, TEST_VALUES])
+        release = Release(cluster, NAMESPACE, values=[VALUES, TEST_VALUES], settings=images.values())
         life = Life(steps, place, release, texts=texts, calls=calls, rate=rate)
         life.install(source)
         life.change()
@@ -109,7 +110,7 @@ class Life:
         with self.steps.step("helm test"):
             release.test()
         with self.steps.step("a pod asks"):
-            self.place.start(CALLER, CALLER_IMAGE)
+            self.place.start(CALLER, images.of("gateway"))
             self._ask("asked by a pod")
 
     def change(self) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from benchmarks.cluster import CALLER, NAMESPACE, TEST_VALUES, TEXTS, VALUES
 from benchmarks.emoji import COLLECTION, draw, read, some
+from benchmarks.kube import images
 from benchmarks.kube.checked import Asked, Load, judge, load
 from benchmarks.kube.cluster import Cluster, ready, until
 from benchmarks.kube.indexing import build, command
 from benchmarks.kube.own import running
-from benchmarks.kube.place import CALLER_IMAGE, Place, placed
+from benchmarks.kube.place import Place, placed
 from benchmarks.kube.processes import container, counters, exhaust_memory, started
 from benchmarks.kube.release import Release
 from benchmarks.kube.steps import Steps
@@ -70,14 +71,14 @@ def prove(cluster: Cluster, proof: Proof, *, rate: float = RATE, calls: int = CA
     steps = Steps(proof)
     with ExitStack() as opened:
         place = opened.enter_context(placed(cluster, NAMESPACE, node=KEPT))
-        release = Release(cluster, NAMESPACE, values=[VALUES, TEST_VALUES])
+        release = Release(cluster, NAMESPACE, values=[VALUES, TEST_VALUES], settings=images.values())
         folder = Path(opened.enter_context(TemporaryDirectory()))
         listed, fewer = some(draw(), every, _made(folder / "all")), some(draw(), 2 * every, _made(folder / "fewer"))
         with steps.step("install, build, publish"):
             release.install()
             build(release, place.upload(listed))
             generation, oracle = place.oracle()
-            place.start(CALLER, CALLER_IMAGE, node=KEPT)
+            place.start(CALLER, images.of("gateway"), node=KEPT)
         if proof.faults:
             return
         fewer_source = place.upload(fewer, "fewer")
@@ -241,7 +242,7 @@ def retag(cluster: Cluster, tag: str) -> None:
     """Gives every image of ours another tag, on every node of a cluster of ours."""
     for node in cluster.nodes():
         listed = cluster.run("ctr", "--namespace=k8s.io", "images", "list", "--quiet", where=node).split()
-        for name in [one for one in listed if "/sightline-" in one and one.endswith(":test")]:
+        for name in [one for one in listed if "/sightline-" in one and one.endswith(f":{images.tag()}")]:
             cluster.run(
                 "ctr",
                 "--namespace=k8s.io",
@@ -249,6 +250,6 @@ def retag(cluster: Cluster, tag: str) -> None:
                 "tag",
                 "--force",
                 name,
-                name.removesuffix("test") + tag,
+                name.removesuffix(images.tag()) + tag,
                 where=node,
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,13 @@ from dataclasses import dataclass
 
 import yaml
 
+from benchmarks.kube import images
 from benchmarks.kube.cluster import SCRIPTS, Cluster, KubeError, Object, ready, until
 from benchmarks.kube.place import RESTRICTED, pod
 
 NAMESPACE = "monitoring"
 PORT = 9090
 SCRAPED_EVERY = "2s"
-IMAGE = os.environ.get("SIGHTLINE_TEST_PROMETHEUS_IMAGE", "localhost/prometheus:sightline")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _objects(watched: str, node: str) -> list[Object]:
     place = {"name": "prometheus", "namespace": NAMESPACE}
     container = {
         "name": "prometheus",
-        "image": IMAGE,
+        "image": images.other("prometheus"),
         "args": [
             "--config.file=/etc/prometheus/prometheus.yml",
             "--storage.tsdb.path=/tmp",

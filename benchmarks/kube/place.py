@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import secrets
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.emoji import COLLECTION
+from benchmarks.kube import images
 from benchmarks.kube.cluster import Cluster, Object, ready, until
 from benchmarks.oracle import Oracle, unit
 
@@ -27,9 +27,6 @@ STORE_PORT = 7070
 TOOL = "tool"
 PROGRAMS = Path(__file__).parent
 
-STORE_IMAGE = os.environ.get("SIGHTLINE_TEST_STORE_IMAGE", "localhost/versitygw:sightline")
-TOOL_IMAGE = os.environ.get("SIGHTLINE_TEST_TOOL_IMAGE", "localhost/sightline-indexer:test")
-CALLER_IMAGE = os.environ.get("SIGHTLINE_TEST_CALLER_IMAGE", "localhost/sightline-gateway:test")
 
 RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
 _WAITS = "import signal; signal.sigwait([signal.SIGTERM])"
@@ -111,7 +108,7 @@ def placed(cluster: Cluster, namespace: str, *, node: str = "") -> Iterator[Plac
         env = [_from_secret(name, name) for name in keys]
         env += [{"name": "AWS_ENDPOINT_URL", "value": f"http://store:{STORE_PORT}"}]
         env += [{"name": "AWS_DEFAULT_REGION", "value": "us-east-1"}]
-        place.start(TOOL, TOOL_IMAGE, node=node, environment=env)
+        place.start(TOOL, images.of("indexer"), node=node, environment=env)
         place.program("put", BUCKET)
         yield place
     finally:
@@ -123,7 +120,7 @@ def _store(keys: dict[str, str], node: str) -> list[Object]:
     serves = ["--quiet", "--port", f":{STORE_PORT}", "--region", "us-east-1", "--health", "/readyz"]
     container = {
         "name": "store",
-        "image": STORE_IMAGE,
+        "image": images.other("store"),
         "args": [*serves, "posix", "--sidecar", "/data/tags", "/data/buckets"],
         "env": [
             _from_secret("ROOT_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),

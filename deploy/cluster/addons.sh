@@ -10,7 +10,7 @@ apply() {
 
 # Images of programs that a cluster itself needs, or its tests: each of a few programs and nothing else.
 make_own_images() {
-    mkdir -p "$CACHE/images"
+    mkdir -p "$CACHE/programs"
     _image pause "$BIN/pause"
     _image coredns "$BIN/coredns"
     _image versitygw "$BIN/versitygw"
@@ -19,7 +19,7 @@ make_own_images() {
 }
 
 _image() {
-    local name="$1" archive="$CACHE/images/$1.tar" root="$SIGHTLINE_CACHE/debian" libraries
+    local name="$1" archive="$CACHE/programs/$1.tar" root="$SIGHTLINE_CACHE/debian" libraries
     shift
     [[ ! "$archive" -nt "$BIN" ]] || return 0
     libraries="$(libraries_below "$root")"
@@ -46,10 +46,10 @@ start_metrics_server() {
 
 # Nodes without a machine: a process tells the API server that they, and all pods on them, are well.
 start_fake_nodes() {
-    local module stage configs=()
-    module="$(go list -m -f '{{.Dir}}' "sigs.k8s.io/kwok@$KWOK" 2>/dev/null || true)"
-    [[ -n "$module" ]] || module="$(go mod download -json "sigs.k8s.io/kwok@$KWOK" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')"
-    for stage in node/fast pod/general; do
+    local module stage file configs=()
+    # The stages that pods and nodes go through come with its module.
+    module="$(cd / && go mod download -json "sigs.k8s.io/kwok@$KWOK" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')"
+    for stage in node/fast node/heartbeat-with-lease pod/general; do
         for file in "$module/kustomize/stage/$stage"/*.yaml; do
             [[ "$(basename "$file")" == kustomization.yaml ]] || configs+=(--config "$file")
         done

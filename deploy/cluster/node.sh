@@ -23,19 +23,13 @@ start_node() {
     start "$name" "proxy-$name" "$BIN/kube-proxy" --config="$home/proxy.yaml"
 }
 
-# import_images NODE: brings in every image that is kept for clusters and that the node does not have in this version.
+# import_images NODE: brings in the images of programs, and those of Sightline that deploy/images.py has built last.
 import_images() {
-    local archive seen="$STATE/$1/imported"
-    touch "$seen"
-    for archive in "${IMAGES:-$CACHE/images}"/*.tar; do
-        [[ -e "$archive" ]] || continue
-        local mark
-        mark="$(stat -Lc '%n %s %Y' "$archive")"
-        grep -qxF "$mark" "$seen" && continue
+    local archive
+    while read -r archive; do
         enter "$1" "$BIN/ctr" -n k8s.io images import --local "$archive" >>"$LOG/images-$1.log" 2>&1 ||
             die "$archive could not be imported: $(tail -n 2 "$LOG/images-$1.log")"
-        echo "$mark" >>"$seen"
-    done
+    done < <(ls "$CACHE/programs"/*.tar && sed -n 's/.*"archive": "\(.*\)".*/\1/p' "$CACHE/images/images.json")
     say "$1: images imported"
 }
 
