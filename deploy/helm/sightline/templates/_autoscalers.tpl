@@ -46,3 +46,10 @@ spec:
     {{- end }}
   behavior: {{- include "sightline.behavior" . | fromJson | toYaml | nindent 4 }}
 {{- end -}}
+
+{{/* Says something where a pool of encoders is scaled by its calls. */}}
+{{- define "sightline.byConcurrency" -}}
+{{- range $name, $pool := include "sightline.pools" . | fromJson -}}
+{{- if and $pool.autoscaling.enabled (eq $pool.autoscaling.signal "concurrency") }}{{ $name }} {{ end -}}
+{{- end -}}
+{{- end -}}

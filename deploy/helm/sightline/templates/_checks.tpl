@@ -39,6 +39,23 @@
 {{- end -}}
 {{- end -}}
 
+{{- $expose := $v.expose -}}
+{{- if and $expose.ingress.enabled $expose.gatewayApi.enabled -}}
+{{- fail "expose.ingress.enabled: an Ingress and routes of the Gateway API exclude each other" -}}
+{{- end -}}
+{{- if and (or $expose.ingress.enabled $expose.gatewayApi.enabled) (not $expose.web.host) (not $expose.grpc.host) -}}
+{{- fail "expose.web.host: say by which name the page is reached, or the gateways (expose.grpc.host)" -}}
+{{- end -}}
+{{- if and $expose.web.host (not $v.web.enabled) -}}
+{{- fail "expose.web.host: there is no page (web.enabled)" -}}
+{{- end -}}
+{{- if and $expose.gatewayApi.enabled (not $expose.gatewayApi.parentRefs) -}}
+{{- fail "expose.gatewayApi.parentRefs: say which Gateways the routes are of" -}}
+{{- end -}}
+{{- if and $expose.gatewayApi.enabled $expose.grpc.host $v.tls.enabled -}}
+{{- fail "expose.grpc.host: a GRPCRoute speaks to gateways in the clear; end TLS at the Gateway or here (tls.enabled), not both" -}}
+{{- end -}}
+
 {{- $external := $v.redis.external -}}
 {{- if and $v.redis.enabled (or $external.url $external.existingSecret) -}}
 {{- fail "redis.enabled: our own Redis and redis.external exclude each other" -}}

@@ -82,3 +82,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- toJson $pools -}}
 {{- end -}}
+
+{{/* Classes are the cluster's, so that their names have the namespace in them. */}}
+{{- define "sightline.priorityClass" -}}
+{{- printf "%s-%s-%s" (include "sightline.fullname" .root) .root.Release.Namespace .of -}}
+{{- end -}}

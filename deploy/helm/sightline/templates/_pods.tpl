@@ -30,6 +30,7 @@ spec:
     metadata:
       labels:
         {{- include "sightline.podLabels" . | nindent 8 }}
+        sightline.dev/metrics: "true"
         {{- with $pods.labels }}{{ toYaml . | nindent 8 }}{{ end }}
       {{- with $pods.annotations }}
       annotations: {{- toYaml . | nindent 8 }}
@@ -52,7 +53,7 @@ spec:
             - {name: {{ $name }}, containerPort: {{ $number }}, protocol: TCP}
             {{- end }}
           {{- include "sightline.probes" $pods | nindent 10 }}
-          resources: {{- toYaml .values.resources | nindent 12 }}
+          resources: {{- include "sightline.resources" .values | nindent 12 }}
           securityContext: {{- include "sightline.restricted" . | nindent 12 }}
           volumeMounts:
             - {name: tmp, mountPath: /tmp}
@@ -82,7 +83,7 @@ securityContext:
   fsGroup: 65532
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile: {type: RuntimeDefault}
-{{- with .pods.priorityClassName }}
+{{- with .pods.priorityClassName | default (include "sightline.ownPriority" .context) }}
 priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .pods.runtimeClassName }}
@@ -124,10 +125,27 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
+{{/* The class of this release that a workload is of, where it makes any: builds and tests are of none. */}}
+{{- define "sightline.ownPriority" -}}
+{{- if and .root.Values.priorityClasses.create (not (has .component (list "indexer" "test"))) -}}
+{{- include "sightline.priorityClass" (dict "root" .root "of" (ternary "searcher" "serving" (eq .component "searcher"))) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "sightline.restricted" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* A cache on the node's own disk is asked for like memory, or the node would fill and drive out others. */}}
+{{- define "sightline.resources" -}}
+{{- $resources := .resources -}}
+{{- if and .cache (not (.cache | default dict).storageClassName) -}}
+{{- $asked := dict "requests" (dict "ephemeral-storage" .cache.size) -}}
+{{- $resources = include "sightline.over" (dict "base" $asked "over" $resources) | fromJson -}}
+{{- end -}}
+{{- toYaml $resources -}}
 {{- end -}}
 
 {{/* Liveness is the event loop's beat, readiness a local fact. A process that still loads is not started anew for that. */}}
