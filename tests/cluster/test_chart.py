@@ -24,7 +24,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def test_a_release_lives_from_nothing_to_nothing(cluster: Cluster) -> None:
-    """A release is installed, indexes, answers rightly, is changed, undoes what is broken, scales, and leaves nothing."""
+    """A release is installed, indexes, answers rightly, is changed, undoes what is broken, scales, and is gone."""
     proof = Proof()
     life.prove(cluster, proof, calls=60, every=EVERY)
     assert not proof.faults
