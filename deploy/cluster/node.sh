@@ -46,7 +46,8 @@ await_node() {
 # One wire to the control plane; pods of the other nodes are behind those. No wire leads to the machine's own network.
 _connect() {
     local number="$1" of="$2" name="node$1" other
-    enter control ip link add "$name" type veth peer name eth0 netns "$(<"$RUN/$name.ns")"
+    # From outside, where the number of the other namespace's process is known.
+    nsenter --target "$(<"$RUN/control.ns")" --net ip link add "$name" type veth peer name eth0 netns "$(<"$RUN/$name.ns")"
     enter control ip link set "$name" master nodes up
     enter "$name" sh -ec "ip addr add $CONTROL$number/24 dev eth0; ip link set eth0 up; ip route add default via $CONTROL
         echo 1 >/proc/sys/net/ipv4/ip_forward"
