@@ -198,7 +198,7 @@ class Life:
         oracle = next(iter(self._oracles.values()))
         address = f"dns:///{self.release.name}-gateway-headless.{self.place.namespace}.svc.cluster.local:7700"
         asked = Asked(self._texts, oracle.ids, oracle.dimension, self._first)
-        with load(self.place, CALLER, address, asked, rate=self._rate, calls=self._calls) as answered:
+        with load(self.place.python(CALLER), address, asked, rate=self._rate, calls=self._calls) as answered:
             pass
         self._first += self._calls
         verdict = judge(answered, self._oracles)

@@ -85,7 +85,7 @@ def prove(cluster: Cluster, proof: Proof, *, rate: float = RATE, calls: int = CA
         known = {one.id for one in read(listed)} & {one.id for one in read(fewer)}
         asked = Asked([one.caption for one in read(listed)[:TEXTS]], sorted(known), oracle.dimension)
         address = f"dns:///{release.name}-gateway-headless.{NAMESPACE}.svc.cluster.local:7700"
-        with load(place, CALLER, address, asked, rate=rate) as answered:
+        with load(place.python(CALLER), address, asked, rate=rate) as answered:
             life = Life(steps, place, release, {generation: oracle}, answered)
             life.roll_out()
             life.publish(fewer_source)

@@ -37,7 +37,7 @@ def question(number: int, order: dict[str, Any]) -> tuple[str, Any, int]:
         drawn = np.random.default_rng(number).standard_normal(order["dimension"])
         return kind, np.asarray(drawn, np.float32), 1 + number % DEEPEST
     if kind == "again":
-        return kind, texts[number % REPEATED], 10
+        return kind, texts[number // len(KINDS) % min(REPEATED, len(texts))], 10
     return kind, texts[place] if kind == "text" else ids[place], 1 + (round + number) % DEEPEST
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.emoji import COLLECTION
 from benchmarks.kube import caller
 from benchmarks.kube.cluster import KubeError, until
-from benchmarks.kube.place import PROGRAMS, Place
+from benchmarks.kube.place import PROGRAMS
 from benchmarks.oracle import Oracle, Vectors, unit
 from sightline import CacheState, Coverage, Degradation, Hit, Image, Model, SearchResult, StageTimes
 
@@ -94,27 +94,18 @@ class Verdict:
 
 
 @contextmanager
-def load(
-    place: Place,
-    pod: str,
-    address: str,
-    asked: Asked,
-    *,
-    rate: float,
-    calls: int = ENDLESS,
-) -> Iterator[Load]:
-    """Asks from a pod, so many times a second, until the end of the block or until so many calls are asked.
+def load(python: Sequence[str], address: str, asked: Asked, *, rate: float, calls: int = ENDLESS) -> Iterator[Load]:
+    """Asks so many times a second, until the end of the block or until so many calls are asked.
 
     Args:
-        place: where the pod is.
-        pod: its name; it has the SDK.
-        address: of the gateways, as the pod sees it.
+        python: the command that runs Python where it is to be asked from; it has the SDK there.
+        address: of the gateways, as seen from there.
         asked: what is asked for.
         rate: calls a second, whatever comes of them.
         calls: how many.
 
     Raises:
-        KubeError: the program in the pod failed.
+        KubeError: the program failed.
     """
     order = asdict(asked) | {
         "address": address,
@@ -124,14 +115,8 @@ def load(
         "timeout": 10.0,
     }
     source = (PROGRAMS / "caller.py").read_text(encoding="utf-8")
-    command = ["kubectl", f"--namespace={place.namespace}", "exec", "-i", pod, "--", "python3", "-c", source]
     program = subprocess.Popen(
-        place.cluster.command(*command),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=place.cluster.environment,
+        [*python, "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert program.stdin
     assert program.stdout
@@ -153,7 +138,7 @@ def load(
         program.wait(60)
     if running.asked < 0:
         assert program.stderr
-        raise KubeError(f"the program in the pod ended: {program.stderr.read()[-2000:]}")
+        raise KubeError(f"the program ended: {program.stderr.read()[-2000:]}")
 
 
 def _read(running: Load, lines: Any) -> None:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.emoji import CHECKOUT
@@ -31,7 +31,6 @@ class Cluster:
     """
 
     name: str = ""
-    _environment: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def here(cls) -> Cluster:
@@ -45,28 +44,28 @@ class Cluster:
 
     def command(self, *words: str, where: str = "control") -> list[str]:
         """Returns a command as it is run for this cluster; `where` is a node of our own, or its control plane."""
-        return [str(SCRIPTS / "in.sh"), where, *words] if self.is_own else list(words)
+        return ["env", f"CLUSTER={self.name}", str(SCRIPTS / "in.sh"), where, *words] if self.is_own else list(words)
 
     def run(
         self, *words: str, stdin: str | None = None, timeout: float = COMMAND_SECONDS, where: str = "control"
     ) -> str:
         """Runs a command and returns what it said. Raises KubeError."""
         command = self.command(*words, where=where)
-        environment = self.environment
         try:
-            done = subprocess.run(
-                command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, env=environment
-            )
+            done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as error:
             raise KubeError(f"{' '.join(words)[:200]}: no end after {timeout:g} s") from error
         if done.returncode:
             raise KubeError(f"{' '.join(words)[:200]}: {done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]}")
         return done.stdout
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """What commands are run with."""
-        return os.environ | ({"CLUSTER": self.name} if self.is_own else {})
+    def script(self, name: str, *words: str, **settings: str) -> None:
+        """Runs a script of deploy/cluster. Raises KubeError."""
+        environment = os.environ | {"CLUSTER": self.name} | settings
+        command = [str(SCRIPTS / name), *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise KubeError(f"{name}: {done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]}")
 
     def kubectl(self, *words: str, stdin: str | None = None, timeout: float = COMMAND_SECONDS) -> str:
         """Runs kubectl. Raises KubeError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 import yaml
 
 from benchmarks.kube import images
-from benchmarks.kube.cluster import SCRIPTS, Cluster, KubeError, Object, ready, until
+from benchmarks.kube.cluster import Cluster, Object, ready, until
 from benchmarks.kube.place import RESTRICTED, pod
 
 NAMESPACE = "monitoring"
@@ -27,11 +26,11 @@ class Monitoring:
 
     def serve_custom_metrics(self, config_map: str) -> None:
         """Serves custom metrics by the rules in a ConfigMap, namespace/name, to the autoscalers of our own cluster."""
-        self._script(self._address(), config_map)
+        self.cluster.script("custom_metrics.sh", self._address(), config_map)
 
     def end_custom_metrics(self) -> None:
         """Ends that."""
-        self._script("off")
+        self.cluster.script("custom_metrics.sh", "off")
 
     def targets(self, namespace: str) -> dict[str, str]:
         """Returns how each pod of a namespace fares that is scraped: up, down or unknown."""
@@ -43,12 +42,6 @@ class Monitoring:
     def _address(self) -> str:
         address = self.cluster.get(f"--namespace={NAMESPACE}", "pod", "prometheus")["status"]["podIP"]
         return f"http://{address}:{PORT}"
-
-    def _script(self, *words: str) -> None:
-        command = [str(SCRIPTS / "custom_metrics.sh"), *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=self.cluster.environment)
-        if done.returncode:
-            raise KubeError(f"custom_metrics.sh: {done.stderr.strip()}")
 
 
 @contextmanager

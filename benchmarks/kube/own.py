@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.kube.cluster import SCRIPTS, Cluster, KubeError
+from benchmarks.kube.cluster import Cluster
 
 
 def is_up(name: str) -> bool:
     """Whether the cluster of that name runs."""
-    command = [str(SCRIPTS / "in.sh"), "control", "kubectl", "get", "--raw", "/readyz"]
-    environment = os.environ | {"CLUSTER": name}
-    return subprocess.run(command, capture_output=True, env=environment, check=False).returncode == 0
+    command = Cluster(name).command("kubectl", "get", "--raw", "/readyz")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @contextmanager
@@ -32,15 +30,8 @@ def running(name: str = "", **settings: str) -> Iterator[Cluster]:
     found = not cluster.is_own or is_up(cluster.name)
     try:
         if not found:
-            _script("up.sh", cluster, settings)
+            cluster.script("up.sh", **settings)
         yield cluster
     finally:
         if not found:
-            _script("down.sh", cluster, {})
-
-
-def _script(name: str, cluster: Cluster, settings: dict[str, str]) -> None:
-    environment = cluster.environment | settings
-    done = subprocess.run([SCRIPTS / name], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise KubeError(f"{name}: {done.stderr.strip() or done.stdout.strip()}")
+            cluster.script("down.sh")

@@ -48,6 +48,11 @@ class Place:
         source = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
         return self.kubectl("exec", "-i", TOOL, "--", "python3", "-c", source, *arguments, stdin=stdin, timeout=timeout)
 
+    def python(self, pod: str) -> list[str]:
+        """Returns the command that runs Python in a pod."""
+        words = ["kubectl", f"--namespace={self.namespace}", "exec", "-i", pod, "--", "python3"]
+        return self.cluster.command(*words)
+
     def upload(self, listed: Path, folder: str = "pictures") -> str:
         """Puts a list of pictures, and these, into the bucket; returns where the list is."""
         packed = io.BytesIO()

@@ -25,7 +25,6 @@ def ghz(release: Release, address: str, rate: int, seconds: int) -> Iterator[sub
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=release.cluster.environment,
     )
     try:
         yield running

@@ -39,7 +39,6 @@ def watched(release: Release) -> Iterator[Watch]:
         release.cluster.command(*command, f"--output=jsonpath={_COLUMNS}"),
         stdout=subprocess.PIPE,
         text=True,
-        env=release.cluster.environment,
     )
     watch, first = Watch(), threading.Event()
 
