@@ -155,12 +155,12 @@ class Life:
         release, proof = self.release, self.proof
         with monitored(release.cluster, self.place.namespace, node=node) as monitoring:
             with self.steps.step("autoscalers switched on"):
-                on = {"enabled": True, "minReplicas": 2, "maxReplicas": 3, "behavior": QUICK}
+                on = {"enabled": True, "minReplicas": 2, "maxReplicas": 3, "cpu": 40, "behavior": QUICK}
                 release.upgrade(
                     prometheusAdapter__enabled=True,
                     gateway__autoscaling=on,
                     searcher__autoscaling=on,
-                    encoder__autoscaling={**on, "signal": "concurrency", "concurrency": 0.2},
+                    encoder__autoscaling={**on, "signal": "concurrency", "concurrency": 0.1},
                 )
                 if release.cluster.is_own:
                     monitoring.serve_custom_metrics(f"{self.place.namespace}/{self._adapter()}")

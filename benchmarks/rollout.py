@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ DISCOVERY_SECONDS = 11.0
 MOST_OVER_LEAST = 1.3
 SAMPLE_SECONDS = 40.0
 OTHER_TAG = "next"
+COMPONENT = "app.kubernetes.io/component"
 KEPT, HURT = "node1", "node2"
 """The store, the caller and the cluster's DNS are on the first; the other is drained, and cut off."""
 
@@ -216,6 +218,10 @@ class Life:
     def lose_a_node(self) -> None:
         """A node falls silent: no reset ever comes from it. Then it is back."""
         cluster = self.release.cluster
+        where = sorted(
+            f"{pod['spec']['nodeName']} {pod['metadata']['labels'][COMPONENT]}" for pod in self.release.pods()
+        )
+        self.steps.proof.figures["pods by node"] = dict(Counter(where))
         with self.happening(f"{HURT} falls silent", after=15.0):
             cluster.run("ip", "link", "set", HURT, "down")
             cluster.kubectl("wait", "--for=condition=Ready=Unknown", f"node/{HURT}", "--timeout=90s")

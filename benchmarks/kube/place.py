@@ -43,7 +43,7 @@ class Place:
         """Runs kubectl in the namespace. Raises KubeError."""
         return self.cluster.kubectl(f"--namespace={self.namespace}", *words, stdin=stdin, timeout=timeout)
 
-    def program(self, name: str, *arguments: str, stdin: str | None = None, timeout: float = 120.0) -> str:
+    def program(self, name: str, *arguments: str, stdin: str = "", timeout: float = 120.0) -> str:
         """Runs one of the programs beside this file in the tool's pod; returns what it said. Raises KubeError."""
         source = (PROGRAMS / f"{name}.py").read_text(encoding="utf-8")
         return self.kubectl("exec", "-i", TOOL, "--", "python3", "-c", source, *arguments, stdin=stdin, timeout=timeout)

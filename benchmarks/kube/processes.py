@@ -15,7 +15,7 @@ _EAT = """
 import os, time
 while True:
     if os.fork() == 0:
-        eaten = bytearray(32 << 20)
+        eaten = bytearray(b'x') * (32 << 20)
         time.sleep(60)
     time.sleep(0.02)
 """

@@ -10,6 +10,7 @@ import io
 import sys
 import tarfile
 import tempfile
+from pathlib import Path
 
 from fsspec import filesystem
 
@@ -20,6 +21,8 @@ if not files.exists(target.partition("/")[0]):
 if "/" in target:
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(sys.stdin.read()))) as tar:
-            tar.extractall(folder, filter="data")
+            for member in tar:
+                if content := tar.extractfile(member):
+                    Path(folder, Path(member.name).name).write_bytes(content.read())
         files.put(f"{folder}/", f"{target}/", recursive=True)
     print(len(files.ls(target)))
