@@ -13,7 +13,7 @@ CODE := sightline services deploy training benchmarks tests tools/contract.py to
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check prove cluster cluster-down test-cluster protos pins clean
+.PHONY: help demo observe test check prove cluster cluster-down test-cluster protos pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
@@ -24,8 +24,12 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 	@tools/unpack_debs.sh $(LETTERS) || echo "The pictures will be labelled with the fonts that this machine has."
 	@$(PYTHON) -m services.local demo --started $(STARTED)
 
+observe: .venv/.dev  ## Watch that cluster with a real Prometheus, under load, until Ctrl-C.
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server prometheus
+	@$(PYTHON) -m benchmarks.observe
+
 test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real browser.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
 	@$(PYTHON) -m pytest
 
@@ -37,9 +41,10 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@tools/protos.sh --check
 	@$(PYTHON) tools/contract.py --check
 	@$(PYTHON) tools/settings_page.py --check
+	@$(PYTHON) -m deploy.observability --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
-	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium
+	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
 

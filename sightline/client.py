@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TypedDict, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, TypedDict, TypeVar
 
 import grpc
 import numpy as np
@@ -39,6 +39,9 @@ from sightline.v1 import (
     search_pb2_grpc,
 )
 
+Metadata: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
+"""Headers of calls, or what gives them for each."""
+
 
 class ClientOptions(TypedDict, total=False):
     """What `Client` takes beside an address."""
@@ -46,7 +49,7 @@ class ClientOptions(TypedDict, total=False):
     tls: Tls | grpc.ChannelCredentials | None
     key: str
     timeout: float
-    metadata: dict[str, str] | None
+    metadata: Metadata | None
 
 
 _Request = TypeVar("_Request")
@@ -70,7 +73,7 @@ class Client(SearchClient):
         tls: whom to trust and what to show; in the clear when None. Credentials of gRPC's own will do as well.
         key: sent with every call, where the service asks for one. Not without `tls`, unless the network is your own.
         timeout: seconds that a call has unless it says otherwise.
-        metadata: sent with every call.
+        metadata: sent with every call; or what gives it anew for each, such as the context of a trace.
 
     Raises:
         InvalidArgument: `key` is none that a call can carry.
@@ -83,17 +86,21 @@ class Client(SearchClient):
         tls: Tls | grpc.ChannelCredentials | None = None,
         key: str = "",
         timeout: float = 10.0,
-        metadata: dict[str, str] | None = None,
+        metadata: Metadata | None = None,
     ) -> None:
         self._address = address
         self._tls = tls
         self.timeout = timeout
-        own = {"authorization": bearer(key)} if key else {}
-        self._metadata = tuple({**own, **(metadata or {})}.items())
+        self._key = {"authorization": bearer(key)} if key else {}
+        self._metadata = metadata or {}
         self._opened: grpc.aio.Channel | None = None
 
     def __repr__(self) -> str:
         return f"<Client: {self._address}{', TLS' if self._tls else ''}>"
+
+    def _sent(self) -> tuple[tuple[str, str], ...]:
+        given = self._metadata() if callable(self._metadata) else self._metadata
+        return tuple({**self._key, **given}.items())
 
     @property
     def _channel(self) -> grpc.aio.Channel:
@@ -122,7 +129,7 @@ class Client(SearchClient):
         """Opens a stream for many questions, cheaper than single calls; use it with ``async with``."""
         stub = search_pb2_grpc.SearchServiceStub(self._channel)
         return ReopeningStream(
-            lambda: stub.SearchStream(metadata=self._metadata),
+            lambda: stub.SearchStream(metadata=self._sent()),
             address=self._address,
             window=window,
             timeout=self.timeout if timeout is None else timeout,
@@ -200,7 +207,7 @@ class Client(SearchClient):
         own = (("x-request-id", request_id),) if request_id else ()
         seconds = self.timeout if timeout is None else timeout
         try:
-            return await method(message, timeout=seconds, metadata=(*self._metadata, *own))
+            return await method(message, timeout=seconds, metadata=(*self._sent(), *own))
         except grpc.aio.AioRpcError as error:
             raise error_of(error, self._address) from error
         except grpc.aio.UsageError as error:

@@ -20,13 +20,14 @@ file_of() {
         unicode-data) echo usr/share/unicode/emoji/emoji-test.txt ;;
         redis-server) echo usr/bin/redis-server ;;
         chromium) echo usr/lib/chromium/chromium ;;
+        prometheus) echo usr/bin/prometheus ;;
         *) echo "usr/share/doc/$1" ;;
     esac
 }
 
 is_there() {
     [[ -e "$stamps/$1" || -e "/$(file_of "$1")" || -e "$root/$(file_of "$1")" ]] && return 0
-    [[ "$1" == redis-server || "$1" == chromium ]] && command -v "$1" >/dev/null
+    [[ "$1" =~ ^(redis-server|chromium|prometheus)$ ]] && command -v "$1" >/dev/null
 }
 
 missing_of() {
@@ -36,7 +37,7 @@ missing_of() {
 explain_by_hand() {
     echo "This machine has no apt-get to fetch these files with. Please provide them by hand:" >&2
     for package in "$@"; do echo "  $root/$(file_of "$package")   (from the Debian package $package)" >&2; done
-    echo "SIGHTLINE_CACHE chooses another folder than $cache. A redis-server or a chromium on PATH is used as it is." >&2
+    echo "SIGHTLINE_CACHE chooses another folder than $cache. A redis-server, a chromium or a prometheus on PATH is used as it is." >&2
     exit 1
 }
 

@@ -36,6 +36,9 @@ Kind = Literal["text", "image"]
 
 items_total = Counter("sightline_encoder_items_total", "Items that the model computed.", ["kind"])
 run_seconds = Histogram("sightline_encoder_run_seconds", "Time of one batch in the model.", ["kind"], buckets=SECONDS)
+for _kind in ("text", "image"):
+    items_total.labels(_kind)
+    run_seconds.labels(_kind)
 
 # From a word to more than most contexts hold: each length is a shape of its own to the libraries below.
 _WARM_WORDS = (1, 4, 12, 40, 100)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from services.encoder.backends import Backend
@@ -10,6 +12,8 @@ from services.runtime.settings import Settings
 
 class EncoderSettings(Settings):
     """An encoder's settings."""
+
+    component: ClassVar[str] = "encoder"
 
     model: str = Field(
         description="A folder with open_clip_config.json and weights, or with an export of training.export; a "

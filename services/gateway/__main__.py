@@ -11,6 +11,7 @@ from services.gateway import servicer, splice
 from services.gateway.cache import LocalCache, RedisCache, TwoLevels
 from services.gateway.catalog import Catalog
 from services.gateway.encoder import EncoderReplica, Encoders
+from services.gateway.metrics import GroupMetrics
 from services.gateway.search import Search
 from services.gateway.searchers import SearcherGroups, SearcherReplica
 from services.gateway.settings import GatewaySettings
@@ -47,9 +48,12 @@ class Gateway:
                 capacity=settings.queue_capacity,
             )
 
+        self._groups = GroupMetrics()
         probes = {"interval": settings.probe_seconds, "timeout": settings.probe_timeout_seconds}
         self._encoders = Pool(addresses(settings.encoders), encoder, name="encoder", **probes)
-        self._searchers = Pool(addresses(settings.searchers), searcher, name="searcher", **probes)
+        self._searchers = Pool(
+            addresses(settings.searchers), searcher, name="searcher", changed=self._groups.reached, **probes
+        )
         # Whoever moved CURRENT saw every group serve it: what the searchers said before that is out of date.
         store = Store(settings.store, timeout=settings.store_timeout_seconds)
         self._catalog = Catalog(store, settings.poll_seconds, before_change=self._searchers.probe)
@@ -60,7 +64,7 @@ class Gateway:
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the public services to a server."""
         settings = self._settings
-        encoders, searchers = Encoders(self._encoders), SearcherGroups(self._searchers)
+        encoders, searchers = Encoders(self._encoders), SearcherGroups(self._searchers, self._groups)
         search = Search(self._catalog, Vectors(encoders, searchers), searchers, self._cache, splice.body)
         deadlines = servicer.Deadlines(settings.default_timeout_seconds)
         searching = servicer.SearchServicer(

@@ -14,7 +14,7 @@ from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -28,6 +28,11 @@ log = logging.getLogger("sightline.cache")
 
 lookups_total = Counter("sightline_cache_lookups_total", "Lookups by the level that had the answer.", ["level"])
 redis_failures_total = Counter("sightline_cache_redis_failures_total", "Calls to Redis that failed or were too slow.")
+redis_paused = Gauge("sightline_cache_redis_paused", "1 from when Redis is left alone until it answers again, else 0.")
+local_bytes = Gauge("sightline_cache_local_bytes", "Bytes of answers in this process.")
+evictions_total = Counter("sightline_cache_evictions_total", "Answers that newer ones pushed out of this process.")
+
+_lookups = {level: lookups_total.labels(level) for level in ("local", "shared", "none")}
 
 PREFIX = b"sightline:"
 MAX_BODY = 1024 * 1024
@@ -57,6 +62,8 @@ class LocalCache:
         self._bodies[key] = body
         while self._bytes > self._max_bytes:
             self._bytes -= len(self._bodies.popitem(last=False)[1])
+            evictions_total.inc()
+        local_bytes.set(self._bytes)
 
 
 class RedisCache:
@@ -140,7 +147,9 @@ class RedisCache:
         except Exception as error:  # a cache never fails a query, whatever its client may raise
             await self._failed(error)
             return None
-        self._failures = 0
+        if self._failures:
+            self._failures = 0
+            redis_paused.set(0)
         return found
 
     async def _failed(self, error: Exception) -> None:
@@ -152,6 +161,7 @@ class RedisCache:
         if self._failures >= self.FAILURES:
             log.warning("Redis is left alone for %g s: %s", self._pause, error or type(error).__name__)
             self._closed_until = asyncio.get_running_loop().time() + self._pause
+            redis_paused.set(1)
             self._failures = self.FAILURES - 1  # one more failure after the pause is enough
 
 
@@ -173,13 +183,13 @@ class TwoLevels:
     async def get(self, key: bytes) -> tuple[bytes, Source] | None:
         """Returns the answer and which level had it."""
         if (body := self._local.get(key)) is not None:
-            lookups_total.labels("local").inc()
+            _lookups["local"].inc()
             return body, Source.LOCAL
         if self._shared and (body := await self._shared.get(key)) is not None:
-            lookups_total.labels("shared").inc()
+            _lookups["shared"].inc()
             self._local.put(key, body)
             return body, Source.SHARED
-        lookups_total.labels("none").inc()
+        _lookups["none"].inc()
         return None
 
     def peek(self, key: bytes) -> bytes | None:

@@ -8,9 +8,10 @@ import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from services.gateway.metrics import GenerationMetrics
 from services.gateway.single_flight import SingleFlight
-from services.runtime.metrics import store_read_timestamp_seconds
 from services.runtime.outage import Outage
+from services.runtime.store_metrics import store_read_timestamp_seconds
 from services.store import Manifest, Pointer, Pointers
 from sightline.errors import FailedPrecondition, InvalidArgument, NotFound, SightlineError, Unavailable
 
@@ -56,6 +57,7 @@ class Catalog:
         self._damages: dict[str, Outage] = {}
         self._known = asyncio.Event()
         self._polling: asyncio.Task[None] | None = None
+        self._metrics = GenerationMetrics()
 
     async def start(self) -> None:
         """Looks at the store again and again; returns when it has been read once."""
@@ -169,6 +171,7 @@ class Catalog:
             if self._current.get(name) != pointer:
                 log.info("collection %s is at generation %d", name, pointer.generation)
         self._current = current
+        self._metrics.are({name: pointer.generation for name, pointer in current.items()})
         self._absent.clear()
         kept = {(name, one) for name, at in current.items() for one in (at.generation, at.previous)}
         self._manifests = {key: value for key, value in self._manifests.items() if key in kept}

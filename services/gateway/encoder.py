@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 import numpy as np
@@ -15,10 +15,13 @@ from services.runtime.batcher import Batcher
 from services.runtime.calls import call
 from services.runtime.metrics import QueueMetrics
 from services.runtime.pool import Pool
+from services.runtime.tracing import Calling, current
 from services.runtime.wire import error_from_message
 from services.store import Model
 from sightline.errors import FailedPrecondition, SightlineError, Unavailable
 from sightline.internal.v1 import encoder_pb2, encoder_pb2_grpc
+
+ENCODE = "/sightline.internal.v1.EncoderService/Encode"
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of pictures in one call: well below what a message may hold."""
@@ -29,6 +32,7 @@ class _Asked:
     term: Text | Picture
     field: str
     deadline: float
+    trace: str
 
 
 class EncoderReplica:
@@ -71,13 +75,15 @@ class EncoderReplica:
     async def encode(self, asked: _Asked, deadline: float) -> Vector:
         """Returns the unit vector, float32 [d]."""
         queue = self.texts if isinstance(asked.term, Text) else self.pictures
-        return await queue.submit(_Asked(asked.term, asked.field, deadline), deadline)
+        return await queue.submit(replace(asked, deadline=deadline), deadline)
 
     async def _send(self, batch: Sequence[_Asked]) -> Sequence[Vector | Exception]:
         now = asyncio.get_running_loop().time()
         request = encoder_pb2.EncodeRequest(items=[_item(asked, now) for asked in batch])
+        until = max(asked.deadline for asked in batch)
         try:
-            reply = await call(self._stub.Encode, request, max(asked.deadline for asked in batch))
+            with Calling(ENCODE, [asked.trace for asked in batch]) as calling:
+                reply = await call(self._stub.Encode, request, until, calling.metadata)
         except SightlineError as error:
             return [error] * len(batch)
         vectors = np.frombuffer(reply.vectors, dtype="<f4").reshape(len(batch), -1)
@@ -110,7 +116,7 @@ class Encoders:
             ResourceExhausted: the encoder's queue is full.
         """
         served = self.model()
-        asked = _Asked(term, field, deadline)
+        asked = _Asked(term, field, deadline, current.get())
 
         def fits(replica: EncoderReplica) -> bool:
             return replica.model is not None and replica.model.digest == digest

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from services.gateway.answers import Answer, GroupHits, Hit, Reply, Source, Times
+from services.gateway.metrics import covered
 from services.gateway.questions import Question, answer_key
 from services.gateway.single_flight import SingleFlight
 from services.gateway.vectors import Vector, Vectors
@@ -164,6 +165,7 @@ class Search:
             hits = [replace(hit, document=hit.document or found.get(hit.row, b"")) for hit in hits]
         clock.append(time.perf_counter())
         answer = _assemble(answered, hits, manifest, lost=sum(not hit.document for hit in hits) if wanted else 0)
+        covered(answer)
         body = self._write(answer, question.fields)
         if not answer.degraded:
             self._cache.put(key, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +12,21 @@ import grpc
 import numpy as np
 
 from services.gateway.answers import GroupHits
+from services.gateway.metrics import GroupMetrics
 from services.gateway.vectors import Vector
 from services.runtime.batcher import Batcher
 from services.runtime.calls import call
 from services.runtime.metrics import QueueMetrics
 from services.runtime.pool import Pool
+from services.runtime.tracing import Calling, current
 from services.runtime.wire import error_from_message, vector_from_bytes, vector_to_bytes
 from services.store import Manifest, shard_of
 from sightline._filter_messages import to_filter
 from sightline.errors import FailedPrecondition, NotFound, SightlineError, Unavailable
 from sightline.filters import Filter
 from sightline.internal.v1 import searcher_pb2, searcher_pb2_grpc
+
+SERVICE = "/sightline.internal.v1.SearcherService"
 
 FETCH_LANES = 16
 """Fetches in flight to one searcher."""
@@ -34,12 +39,14 @@ MARGIN = 0.05
 class _Asked:
     item: searcher_pb2.SearchItem
     deadline: float
+    trace: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Fetch:
     request: searcher_pb2.FetchRequest
     deadline: float
+    trace: str
 
 
 class SearcherReplica:
@@ -85,17 +92,21 @@ class SearcherReplica:
 
     async def search(self, item: searcher_pb2.SearchItem, deadline: float) -> GroupHits:
         """Returns the group's best hits."""
-        return await self._batcher.submit(_Asked(item, deadline), deadline)
+        return await self._batcher.submit(_Asked(item, deadline, current.get()), deadline)
 
     async def fetch(self, request: searcher_pb2.FetchRequest, deadline: float) -> Sequence[searcher_pb2.FetchedImage]:
         """Returns stored data of images."""
-        return await self._fetches.submit(_Fetch(request, deadline), deadline)
+        return await self._fetches.submit(_Fetch(request, deadline, current.get()), deadline)
 
     async def _send_fetch(
         self, batch: Sequence[_Fetch]
     ) -> Sequence[Sequence[searcher_pb2.FetchedImage] | SightlineError]:
+        fetch = batch[0]
         try:
-            reply: searcher_pb2.FetchResponse = await call(self._stub.Fetch, batch[0].request, batch[0].deadline)
+            with Calling(f"{SERVICE}/Fetch", [fetch.trace]) as calling:
+                reply: searcher_pb2.FetchResponse = await call(
+                    self._stub.Fetch, fetch.request, fetch.deadline, calling.metadata
+                )
         except SightlineError as error:
             return [error]
         return [reply.images]
@@ -105,18 +116,25 @@ class SearcherReplica:
         request = searcher_pb2.SearchRequest(items=[asked.item for asked in batch])
         for item, asked in zip(request.items, batch, strict=True):
             item.remaining_ms = max(1, int((asked.deadline - now) * 1000))
+        until = max(asked.deadline for asked in batch)
         try:
-            reply = await call(self._stub.Search, request, max(asked.deadline for asked in batch))
+            with Calling(f"{SERVICE}/Search", [asked.trace for asked in batch]) as calling:
+                reply = await call(self._stub.Search, request, until, calling.metadata)
         except SightlineError as error:
             return [error] * len(batch)
         return [_hits(result) for result in reply.results]
 
 
 class SearcherGroups:
-    """All searchers; a services.gateway.search.Searchers and a services.gateway.vectors.Stores."""
+    """All searchers; a services.gateway.search.Searchers and a services.gateway.vectors.Stores.
 
-    def __init__(self, pool: Pool[SearcherReplica]) -> None:
-        self._pool = pool
+    Args:
+        pool: the searchers.
+        metrics: told what becomes of questions at each group.
+    """
+
+    def __init__(self, pool: Pool[SearcherReplica], metrics: GroupMetrics) -> None:
+        self._pool, self._metrics = pool, metrics
 
     async def search(
         self,
@@ -210,15 +228,19 @@ class SearcherGroups:
     async def _group(
         self, manifest: Manifest, group: int, groups: int, item: searcher_pb2.SearchItem, deadline: float
     ) -> GroupHits | SightlineError:
+        began = time.perf_counter()
         try:
-            return await self._pool.call(
+            hits = await self._pool.call(
                 lambda replica, limit: replica.search(item, limit),
                 deadline=deadline,
                 where=lambda one: one.group == group and one.groups == groups and one.has(manifest),
                 whom=f"searcher of group {group}",
             )
         except SightlineError as error:
+            self._metrics.failed(group)
             return error
+        self._metrics.answered(group, time.perf_counter() - began)
+        return hits
 
     async def _fetch(
         self, manifest: Manifest, group: int, groups: int, request: searcher_pb2.FetchRequest, deadline: float

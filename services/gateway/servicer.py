@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import grpc
 
 from services.gateway import requests, splice
+from services.gateway.answers import Reply
 from services.gateway.catalog import Catalog
 from services.gateway.encoder import Encoders
+from services.gateway.metrics import counted
 from services.gateway.search import Search, currently
 from services.gateway.searchers import SearcherGroups
 from services.gateway.streaming import Stream
 from services.runtime.logs import request_id
+from services.runtime.tracing import is_recorded, note
 from services.runtime.wire import error_to_message, vector_to_bytes
 from services.store import Manifest, Pointer, check_id
 from sightline._channel import MAX_MESSAGE
@@ -99,7 +103,13 @@ class SearchServicer:
             return splice.streamed(request.correlation_id, _outcome(error))
 
     async def _answer(self, request: search_pb2.SearchRequest, deadline: float) -> bytes:
-        return splice.reply(await self._search(requests.question(request), deadline), request_id.get())
+        return splice.reply(await counted(self._reply(request, deadline)), request_id.get())
+
+    async def _reply(self, request: search_pb2.SearchRequest, deadline: float) -> Reply:
+        reply = await self._search(requests.question(request), deadline)
+        if is_recorded():
+            note("answered", source=reply.source.name, **asdict(reply.times))
+        return reply
 
 
 def add_search_servicer(servicer: SearchServicer, server: grpc.aio.Server) -> None:

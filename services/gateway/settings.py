@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
@@ -11,6 +12,8 @@ from services.runtime.settings import Settings
 
 class GatewaySettings(Settings):
     """A gateway's settings."""
+
+    component: ClassVar[str] = "gateway"
 
     store: str = Field(description="Where the generations are: a folder, or any fsspec URL.")
     encoders: str = Field(description="Encoders, host:port with commas between; every address of a name is a replica.")

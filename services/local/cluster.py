@@ -32,9 +32,9 @@ STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 _TELL_SECONDS = 10.0
 # Callers come last: a gateway is ready by itself, and would find nobody for a second.
-_STARTING = (("redis", "s3", "encoder", "searcher"), ("gateway", "web"))
+_STARTING = (("redis", "s3", "prometheus", "encoder", "searcher"), ("gateway", "web"))
 # Callers go first, so that what is in flight finds those who answer it.
-_STOPPING = (("web",), ("gateway",), ("encoder", "searcher"), ("redis", "s3"))
+_STOPPING = (("web",), ("gateway",), ("encoder", "searcher"), ("redis", "s3", "prometheus"))
 
 
 class ClusterError(Exception):

@@ -31,13 +31,18 @@ def parse_metrics(lines: Iterable[str]) -> Samples:
 
 def metrics(address: str) -> Samples:
     """Scrapes a process by its health address. Raises OSError where it does not answer."""
-    return parse_metrics(_get(address, "/metrics").splitlines())
+    return parse_metrics(exposition(address))
 
 
-def is_ready(address: str) -> bool:
-    """Whether the process with this health address says that it is ready."""
+def exposition(address: str) -> list[str]:
+    """Returns the lines of a scrape, as they are. Raises OSError where the process does not answer."""
+    return _get(address, "/metrics").splitlines()
+
+
+def is_ready(address: str, path: str = "/readyz") -> bool:
+    """Whether the process with this health address says at this path that it is ready."""
     try:
-        _get(address, "/readyz")
+        _get(address, path)
     except OSError:
         return False
     return True

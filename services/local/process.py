@@ -72,8 +72,9 @@ class Process:
 
     def is_ready(self) -> bool:
         """Whether it runs and says that it is ready."""
-        probe = probes.is_redis_ready if self.spec.role == "redis" else probes.is_ready
-        return self.is_running and probe(self.spec.health)
+        if self.spec.role == "redis":
+            return self.is_running and probes.is_redis_ready(self.spec.health)
+        return self.is_running and probes.is_ready(self.spec.health, self.spec.ready)
 
     def tail(self, lines: int = 15) -> str:
         """The last lines that it has written since it was started last."""

@@ -51,6 +51,7 @@ class Spec:
         address: host:port that it serves.
         health: host:port of /readyz and /metrics; Redis has none and is asked at its own.
         environment: what it is told beyond the environment of the cluster itself.
+        ready: where its health port says whether it is ready.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Spec:
     address: str
     health: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    ready: str = "/readyz"
 
 
 def plan(

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from sightline.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 
@@ -22,11 +22,17 @@ Result = TypeVar("Result")
 class Observer(Protocol):
     """Watches a queue."""
 
+    def watches(self, queued: Batcher[Any, Any]) -> None:
+        """Told once, which queue it is; `queued` of it may be read at any time."""
+
     def left(self, items: int, weight: int, waited: float) -> None:
         """A batch left; `waited` is the seconds that its oldest item queued."""
 
     def expired(self) -> None:
         """An item was dropped, never to run: its deadline had passed."""
+
+    def refused(self) -> None:
+        """An item was refused: the queue was full."""
 
 
 @dataclass(slots=True)
@@ -83,6 +89,8 @@ class Batcher(Generic[Item, Result]):
         self._away: dict[asyncio.Task[None], list[_Waiting[Item, Result]]] = {}
         self._scheduled = False
         self._closing = False
+        if observer:
+            observer.watches(self)
 
     @property
     def queued(self) -> int:
@@ -112,6 +120,8 @@ class Batcher(Generic[Item, Result]):
         if not self._has_room(weight):
             self._purge()
             if not self._has_room(weight):
+                if self._observer:
+                    self._observer.refused()
                 raise ResourceExhausted(f"the {self._name}'s queue is full ({len(self._queue)} items wait)")
         waiting: _Waiting[Item, Result] = _Waiting(item, weight, now, deadline, loop.create_future())
         self._queue.append(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -15,20 +16,21 @@ BROKEN = (grpc.StatusCode.CANCELLED, grpc.StatusCode.UNKNOWN, grpc.StatusCode.IN
 Faults of a server of ours come with an error inside."""
 
 
-async def call(method: Any, request: Any, deadline: float | None) -> Any:
+async def call(method: Any, request: Any, deadline: float | None, metadata: Sequence[tuple[str, str]] = ()) -> Any:
     """Calls a unary method.
 
     Args:
         method: of a stub.
         request: its message.
         deadline: in `loop.time()` seconds.
+        metadata: sent with it.
 
     Raises:
         SightlineError: what the other side answered, or Unavailable where it did not.
     """
     timeout = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), 0.0)
     try:
-        return await method(request, timeout=timeout)
+        return await method(request, timeout=timeout, metadata=tuple(metadata) or None)
     except grpc.aio.AioRpcError as error:
         raise from_rpc_error(error) from error
     except grpc.aio.UsageError as error:

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 
 from services.runtime.interceptor import Handler, refuse
-from services.runtime.keys import Caller, Keys
+from services.runtime.keys import REFUSALS, Caller, Keys
 from services.runtime.logs import caller
-from services.runtime.metrics import refused_total
+from services.runtime.metrics import caller_calls_total, refused_total
 from sightline.errors import SightlineError
 
 OURS = "/sightline."
@@ -27,6 +27,10 @@ class Gate(grpc.aio.ServerInterceptor):
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        for reason in REFUSALS:
+            refused_total.labels(reason)
+        for name in keys.names():
+            caller_calls_total.labels(name, "OK")
 
     async def intercept_service(
         self,

@@ -27,7 +27,7 @@ class Health:
         self._beaten = time.monotonic()
 
     def beat(self) -> None:
-        """Called by the event loop about once a second."""
+        """Called by the event loop several times a second."""
         self._beaten = time.monotonic()
 
     @property

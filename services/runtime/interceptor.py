@@ -13,8 +13,9 @@ from typing import Any, NoReturn, TypeAlias
 import grpc
 from google.protobuf.message import DecodeError
 
+from services.runtime import tracing
 from services.runtime.logs import caller, request_id
-from services.runtime.metrics import caller_calls_total, rpc_seconds
+from services.runtime.metrics import CallMetrics, caller_calls_total, calls_of
 from services.runtime.wire import status_details
 from sightline.errors import InternalError, InvalidArgument, SightlineError
 
@@ -56,14 +57,15 @@ class Border(grpc.aio.ServerInterceptor):
 
 def _wrap(handler: Handler, method: str) -> Handler:
     methods: Any = handler  # typed for synchronous servers
+    counts = calls_of(method)
     codecs = {
         "request_deserializer": _tolerant(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
     if methods.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method), **codecs)
+        return grpc.unary_unary_rpc_method_handler(_unary(methods.unary_unary, method, counts), **codecs)
     if methods.stream_stream:
-        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method), **codecs)
+        return grpc.stream_stream_rpc_method_handler(_stream(methods.stream_stream, method, counts), **codecs)
     return handler  # health.Watch, which is not ours
 
 
@@ -92,9 +94,9 @@ def _sound(request: Any) -> Any:
     return request
 
 
-def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics) -> Callable[..., Awaitable[Any]]:
     async def guarded(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        began = _begin(context)
+        began, span = time.perf_counter(), _begin(context, method)
         code = "CANCELLED"
         try:
             reply = await call(_sound(request), context)
@@ -105,15 +107,18 @@ def _unary(call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Aw
             code = STATUS[error.code].name
             await refuse(context, error)
         finally:
-            rpc_seconds.labels(method, code).observe(time.perf_counter() - began)
-            _count(code)
+            counts.took(code, time.perf_counter() - began)
+            _count(counts, code)
+            span.ended(code)
 
     return guarded
 
 
-def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+def _stream(
+    call: Callable[..., AsyncIterator[Any]], method: str, counts: CallMetrics
+) -> Callable[..., AsyncIterator[Any]]:
     async def guarded(requests: AsyncIterator[Any], context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        _begin(context)
+        span = _begin(context, method)
         code = "CANCELLED"
         try:
             async for reply in call(_all_sound(requests), context):
@@ -124,7 +129,8 @@ def _stream(call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..
             code = STATUS[error.code].name
             await refuse(context, error)
         finally:
-            _count(code)
+            _count(counts, code)
+            span.ended(code)
 
     return guarded
 
@@ -134,15 +140,21 @@ async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _sound(request)
 
 
-def _count(code: str) -> None:
+def _count(counts: CallMetrics, code: str) -> None:
+    counts.ended(code)
     if name := caller.get():
         caller_calls_total.labels(name, code).inc()
 
 
-def _begin(context: grpc.aio.ServicerContext[Any, Any]) -> float:
-    given = next((value for key, value in context.invocation_metadata() or () if key == "x-request-id"), "")
-    request_id.set(str(given)[:MAX_REQUEST_ID] or secrets.token_hex(8))
-    return time.perf_counter()
+def _begin(context: grpc.aio.ServicerContext[Any, Any], method: str) -> tracing.Served:
+    given = traceparent = ""
+    for key, value in context.invocation_metadata() or ():
+        if key == "x-request-id":
+            given = str(value)
+        elif key == tracing.HEADER:
+            traceparent = str(value)
+    request_id.set(given[:MAX_REQUEST_ID] or secrets.token_hex(8))
+    return tracing.serving(method, traceparent)
 
 
 def known(fault: Exception, method: str) -> SightlineError:

@@ -22,6 +22,9 @@ from sightline.errors import PermissionDenied, Unauthenticated
 MAX_KEYS = 256
 """Keys in one file. Each call is compared with all of them, and each name has metrics of its own."""
 
+REFUSALS = ("NO_KEY", "UNKNOWN_KEY", "KEY_NOT_ALLOWED")
+"""Why a call is refused."""
+
 _SCHEME = "bearer "
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -82,6 +85,10 @@ class Keys:
             allowed = ", ".join(sorted(found.services))
             raise PermissionDenied(f"the key of {found.name} is for {allowed}, not {service}", reason="KEY_NOT_ALLOWED")
         return found
+
+    def names(self) -> frozenset[str]:
+        """Returns the names of all who have keys."""
+        return frozenset(one.name for one in self._file.current())
 
     def check(self, caller: Caller) -> None:
         """Raises Unauthenticated where the caller's key is not listed as it was."""

@@ -7,6 +7,8 @@ import logging
 import sys
 from contextvars import ContextVar
 
+from services.runtime.tracing import trace_id
+
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """The id of the request that is being served; set by the server's interceptor."""
 
@@ -15,7 +17,7 @@ caller: ContextVar[str] = ContextVar("caller", default="")
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON. Keys: time, level, logger, message, request_id, caller, error."""
+    """Formats a record as one line of JSON. Keys: time, level, logger, message, request_id, trace_id, caller, error."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -26,6 +28,8 @@ class JsonLines(logging.Formatter):
         }
         if identifier := request_id.get():
             line["request_id"] = identifier
+        if trace := trace_id():
+            line["trace_id"] = trace
         if name := caller.get():
             line["caller"] = name
         if record.exc_info:

@@ -17,6 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 import grpc
 
+from services.runtime.metrics import PoolMetrics
 from sightline.errors import DeadlineExceeded, SightlineError, Unavailable
 
 log = logging.getLogger("sightline.pool")
@@ -83,6 +84,7 @@ class Pool(Generic[B]):
         connect: makes the backend of one channel.
         interval: seconds between probes, and between resolutions of the names.
         timeout: seconds that a probe may take.
+        changed: told the backends that are up, whenever a probe has ended.
     """
 
     def __init__(
@@ -93,7 +95,9 @@ class Pool(Generic[B]):
         name: str,
         interval: float = 1.0,
         timeout: float = 1.0,
+        changed: Callable[[Sequence[B]], None] = lambda _: None,
     ) -> None:
+        self._changed, self._metrics = changed, PoolMetrics(name)
         self._targets, self._connect, self._name = targets, connect, name
         self._interval, self._timeout = interval, timeout
         self._members: dict[str, Member[B]] = {}
@@ -155,6 +159,8 @@ class Pool(Generic[B]):
         tried: set[Member[B]] = set()
         last: SightlineError = Unavailable(f"no {whom or self._name} is up", reason=f"NO_{self._name.upper()}")
         while candidates := [m for m in self._members.values() if m.up and m not in tried and where(m.backend)]:
+            if tried:
+                self._metrics.moved_on(slow=isinstance(last, DeadlineExceeded))
             member = min(candidates, key=lambda m: (m.outstanding, random.random()))
             now = loop.time()
             limit = deadline if len(candidates) == 1 else now + (deadline - now) / 2
@@ -209,6 +215,7 @@ class Pool(Generic[B]):
     def _remove(self, address: str) -> None:
         # Calls in flight may finish: an address leaves the name before its process leaves the network.
         leaving = asyncio.create_task(_close(self._members.pop(address), LEAVING_SECONDS))
+        self._count()
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 
@@ -237,12 +244,17 @@ class Pool(Generic[B]):
             if not member.up:
                 log.info("%s %s is up", self._name, member.address)
             member.up, member.misses = True, 0
+        self._count()
 
     def _down(self, member: Member[B], error: SightlineError) -> None:
         if member.up:
             log.warning("%s %s is down: %s", self._name, member.address, error)
         member.up = False
         member.backend.fail(Unavailable(f"{self._name} {member.address} fell silent"))
+
+    def _count(self) -> None:
+        self._metrics.replicas(member.up for member in self._members.values())
+        self._changed(self.up())
 
 
 async def _close(member: Member[B], grace: float) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import Awaitable
+from importlib import metadata
 
+from services.runtime import tracing
 from services.runtime.health import Health, start_health_port
 from services.runtime.logs import configure
-from services.runtime.settings import Settings
+from services.runtime.metrics import build_info, loop_lag_seconds
+from services.runtime.settings import PREFIX, Settings
 
 log = logging.getLogger("sightline.server")
+
+BEAT_SECONDS = 0.25
 
 
 class Process:
@@ -29,6 +35,8 @@ class Process:
         self.stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self.stop.set)
+        build_info.labels(settings.component, version()).set(1)
+        _trace(settings)
         self.health_port = start_health_port(settings.health_listen, self.health)
         self._beating = asyncio.create_task(_beat(self.health))
 
@@ -57,10 +65,33 @@ class Process:
     def close(self) -> None:
         """Ends the beat: the last thing that a process does."""
         self._beating.cancel()
+        tracing.stop()
         log.info("stopped")
 
 
+def _trace(settings: Settings) -> None:
+    """Records traces where the settings say so. Where it cannot be done, says so and exits with 2."""
+    if not settings.otlp_endpoint:
+        return
+    try:
+        tracing.start(settings.component, version(), settings.otlp_endpoint, settings.trace_share)
+    except tracing.MissingExtra as error:
+        print(f"{PREFIX}OTLP_ENDPOINT: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
 async def _beat(health: Health) -> None:
+    loop = asyncio.get_running_loop()
     while True:
         health.beat()
-        await asyncio.sleep(1)
+        due = loop.time() + BEAT_SECONDS
+        await asyncio.sleep(BEAT_SECONDS)
+        loop_lag_seconds.observe(max(0.0, loop.time() - due))
+
+
+def version() -> str:
+    """Returns the version of this installation; `unknown` where the code runs without being installed."""
+    try:
+        return metadata.version("sightline")
+    except metadata.PackageNotFoundError:
+        return "unknown"

@@ -13,8 +13,10 @@ from grpc_reflection.v1alpha import reflection
 from services.runtime.gate import Gate
 from services.runtime.interceptor import Border
 from services.runtime.keys import Keys
+from services.runtime.metrics import calls_of
 from services.runtime.process import Process
 from services.runtime.settings import Settings
+from services.runtime.wire import methods_of
 from sightline._channel import MAX_MESSAGE
 
 log = logging.getLogger("sightline.server")
@@ -71,6 +73,8 @@ async def serve(
         maximum_concurrent_rpcs=settings.max_concurrent_calls,
     )
     register(server)
+    for method in methods_of(service_names):
+        calls_of(method)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]

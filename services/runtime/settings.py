@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -13,7 +13,13 @@ PREFIX = "SIGHTLINE_"
 
 
 class Settings(BaseSettings):
-    """What every process has. A field `drain_seconds` is read from SIGHTLINE_DRAIN_SECONDS."""
+    """What every process has. A field `drain_seconds` is read from SIGHTLINE_DRAIN_SECONDS.
+
+    Attributes:
+        component: what metrics and traces call the process.
+    """
+
+    component: ClassVar[str] = "process"
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
@@ -27,6 +33,13 @@ class Settings(BaseSettings):
     max_concurrent_calls: int = Field(4096, ge=1, description="Calls at a time; one more is refused at once.")
     max_connection_age_seconds: float = Field(
         90.0, ge=1, le=86400, description="Connections end after this, so that callers find new replicas."
+    )
+    otlp_endpoint: str = Field(
+        "",
+        description="Where traces go, by OTLP over gRPC: http://host:4317; nowhere without it. Needs the extra otel.",
+    )
+    trace_share: float = Field(
+        0.01, ge=0, le=1, description="Share of what is served that is traced, where its caller does not decide."
     )
 
 

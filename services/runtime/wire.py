@@ -1,8 +1,11 @@
-"""What crosses every border: vectors as bytes, errors as messages."""
+"""What crosses every border: vectors as bytes, errors as messages, and the names of methods."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
+from google.protobuf import descriptor_pool
 from numpy.typing import NDArray
 
 from sightline._channel import ERROR_TYPE
@@ -49,3 +52,10 @@ def status_details(error: SightlineError) -> bytes:
     """Returns the `grpc-status-details-bin` of the error: a google.rpc.Status that holds a sightline.v1.Error."""
     detail = splice_pb2.AnyDetail(type_url=ERROR_TYPE, value=error_to_message(error).SerializeToString())
     return splice_pb2.RpcStatus(code=error.code, message=str(error), details=[detail]).SerializeToString()
+
+
+def methods_of(services: Iterable[str]) -> Iterator[str]:
+    """Yields the methods of services, as calls name them."""
+    for name in services:
+        service = descriptor_pool.Default().FindServiceByName(name)
+        yield from (f"/{name}/{method.name}" for method in service.methods)

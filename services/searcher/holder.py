@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from services.runtime.metrics import store_read_timestamp_seconds
 from services.runtime.outage import Outage
-from services.searcher.metrics import images, load_failures_total, load_seconds
+from services.runtime.store_metrics import store_read_timestamp_seconds
+from services.searcher.metrics import FAILURES, images, load_failures_total, load_seconds, refused_generations
 from services.searcher.notes import Notes
 from services.searcher.ports import Generation, Generations
 from services.searcher.published import Key, Published
@@ -121,6 +121,7 @@ class Holder:
             if looked or self._complete():
                 break
         await self._drop()
+        self._count()
         if looked and self._due():
             return True
         if not self.settled and self._complete():
@@ -209,6 +210,12 @@ class Holder:
             log.info("generation %d of %s is dropped", key[1], key[0])
         self._refusals.keep(wanted)
         await self._prune_unused({collection for collection, _ in gone})
+
+    def _count(self) -> None:
+        for collection in self._published.collections():
+            refused_generations.labels(collection).set(len(self._refusals.of(collection)))
+            for reason in FAILURES:
+                load_failures_total.labels(collection, reason)
 
     def _replaced(self, collection: str) -> bool:
         """Whether nobody needs what is not wanted: CURRENT is here, or the collection was dropped."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
+FAILURES = ("ANOTHER_MODEL", "CORRUPT_GENERATION", "UNAVAILABLE")
+"""The usual reasons of load_failures_total, which start at 0."""
+
 queries_total = Counter("sightline_searcher_queries_total", "Queries computed. One that expired in the queue never is.")
 search_seconds = Histogram(
     "sightline_searcher_search_seconds",
@@ -15,5 +18,8 @@ load_seconds = Histogram(
 )
 load_failures_total = Counter(
     "sightline_searcher_load_failures_total", "Generations that could not be loaded, by why.", ["collection", "reason"]
+)
+refused_generations = Gauge(
+    "sightline_searcher_refused_generations", "Generations that it refuses now.", ["collection"]
 )
 images = Gauge("sightline_searcher_images", "Images that can be searched.", ["collection", "generation"])

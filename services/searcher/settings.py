@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -11,6 +12,8 @@ from services.runtime.settings import Settings
 
 class SearcherSettings(Settings):
     """Settings of one searcher."""
+
+    component: ClassVar[str] = "searcher"
 
     store: str = Field(description="Where the generations are: a folder, or any fsspec URL.")
     group: int = Field(0, ge=0, description="This searcher's group: it serves the shards s with s mod groups = group.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from services.runtime import tracing
 from services.runtime.process import Process
 from services.runtime.settings import load
 from services.web.app import application, bordered
@@ -36,6 +37,7 @@ async def main() -> None:
         tls=tls(settings),
         key=settings.gateway_key.get_secret_value(),
         timeout=settings.default_timeout_seconds,
+        metadata=tracing.headers,
     )
     app = application(settings, client, process.health)
     await serve(settings, process, bordered(settings, app), close=client.close)

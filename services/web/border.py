@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from prometheus_client import Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.runtime import tracing
 from services.runtime.logs import request_id
 from services.runtime.metrics import SECONDS
 from services.web.errors import reply
@@ -66,6 +67,7 @@ class Border:
             return
         scope["path"] = scope["raw_path"].decode("latin-1") if scope.get("raw_path") else scope["path"]
         request_id.set(_header(scope, b"x-request-id")[:MAX_REQUEST_ID] or secrets.token_hex(8))
+        span = tracing.serving(f"HTTP {scope['method']}", _header(scope, b"traceparent"))
         answer = _Answer(send, last=self._ages.is_old(scope.get("client")))
         began = time.perf_counter()
         self._in_flight += 1
@@ -83,6 +85,7 @@ class Border:
             route = getattr(scope.get("route"), "path", "page")
             method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
             http_seconds.labels(route, method, answer.status).observe(time.perf_counter() - began)
+            span.ended("OK" if 0 < answer.status < 500 else str(answer.status))
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         if self._in_flight > self._max_calls:

@@ -8,23 +8,9 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from services.runtime.codes import NAMES
 from services.runtime.logs import request_id
 from sightline.errors import InvalidArgument, NotFound, SightlineError
-
-NAMES = {
-    2: "UNKNOWN",
-    3: "INVALID_ARGUMENT",
-    4: "DEADLINE_EXCEEDED",
-    5: "NOT_FOUND",
-    7: "PERMISSION_DENIED",
-    8: "RESOURCE_EXHAUSTED",
-    9: "FAILED_PRECONDITION",
-    12: "UNIMPLEMENTED",
-    13: "INTERNAL",
-    14: "UNAVAILABLE",
-    16: "UNAUTHENTICATED",
-}
-"""The gRPC codes by number, as bodies name them."""
 
 STATUS = {3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 409, 12: 501, 14: 503, 16: 401}
 """The table: the gRPC code of an error to the status of its reply; 500 for the rest."""

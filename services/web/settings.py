@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, SecretStr
 
@@ -11,6 +12,8 @@ from services.runtime.settings import Settings
 
 class WebSettings(Settings):
     """A web process's settings."""
+
+    component: ClassVar[str] = "web"
 
     listen: str = Field("0.0.0.0:7780", description="Address of the HTTP port, host:port.")
     gateway: str = Field(description="The gateways: host:port, or any gRPC target; every address of a name is used.")

@@ -116,8 +116,14 @@ class Watcher:
     def __init__(self) -> None:
         self.count = 0
 
+    def watches(self, queued: object) -> None:
+        """Which queue it is does not matter here."""
+
     def left(self, items: int, weight: int, waited: float) -> None:
         """Batches are of no interest here."""
+
+    def refused(self) -> None:
+        """Nor is what is refused."""
 
     def expired(self) -> None:
         self.count += 1
