@@ -41,6 +41,9 @@ DISCOVERY_SECONDS = 11.0
 
 MOST_OVER_LEAST = 1.3
 SAMPLE_SECONDS = 40.0
+SIDE_BY_SIDE_SECONDS = 45
+"""Longer than the loading times of searchers differ, and than names take to be known."""
+
 OTHER_TAG = "next"
 COMPONENT = "app.kubernetes.io/component"
 KEPT, HURT = "node1", "node2"
@@ -91,6 +94,7 @@ def prove(cluster: Cluster, proof: Proof, *, rate: float = RATE, calls: int = CA
             life = Life(steps, place, release, {generation: oracle}, answered)
             life.roll_out()
             life.publish(fewer_source)
+            life.add_a_group()
             life.lose_pods()
             life.share()
             life.lose_a_node()
@@ -167,6 +171,17 @@ class Life:
         with self.happening("roll back"):
             command(self.release, "rollback", "rollback", "--collection", COLLECTION)
             self._await_generation(first)
+
+    def add_a_group(self) -> None:
+        """Three searcher groups instead of two: old ones stay until all new ones have been ready for a while."""
+        with self.happening("one more group"):
+            side_by_side = {
+                "rollout": {"maxSurge": "100%", "maxUnavailable": 0},
+                "minReadySeconds": SIDE_BY_SIDE_SECONDS,
+            }
+            self.release.upgrade(searcher__groups=3, searcher__pods=side_by_side)
+            groups = {pod["metadata"]["labels"]["sightline.dev/group"] for pod in self.release.pods("searcher")}
+            self.steps.proof.expect("one more group: groups", sorted(groups), ["0", "1", "2"])
 
     def lose_pods(self) -> None:
         """Redis is killed, and a searcher by its own memory."""
