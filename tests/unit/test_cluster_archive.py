@@ -16,12 +16,12 @@ def test_an_image_has_its_programs_their_libraries_and_a_user_without_rights(tmp
     archive("localhost/env:test", written, [program])
     first = written.read_bytes()
     with tarfile.open(written) as outer:
-        layer = outer.extractfile("layer.tar")
-        config = outer.extractfile("config.json")
+        layer, config = outer.extractfile("layer.tar"), outer.extractfile("config.json")
         assert layer
         assert config
-        names = tarfile.open(fileobj=io.BytesIO(layer.read())).getnames()
         described = json.loads(config.read())["config"]
+        with tarfile.open(fileobj=io.BytesIO(layer.read())) as inner:
+            names = inner.getnames()
     assert "usr/bin/env" in names
     assert any(name.endswith("libc.so.6") for name in names)
     assert (described["User"], described["Entrypoint"]) == ("65532:65532", ["/usr/bin/env"])
