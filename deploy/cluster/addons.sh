@@ -58,6 +58,6 @@ start_fake_nodes() {
         --manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
         --node-ip="$CONTROL" --node-port=10247 --server-address="$CONTROL:10247" --cidr=10.80.0.0/12 \
         --tls-cert-file="$PKI/kwok.crt" --tls-private-key-file="$PKI/kwok.key" --node-lease-duration-seconds=40
-    wait_for kwok 60 enter control curl -fsk "https://$CONTROL:10247/healthz"
+    wait_for kwok 60 enter control curl --noproxy "*" -fsk "https://$CONTROL:10247/healthz"
     say "fake nodes can be made"
 }

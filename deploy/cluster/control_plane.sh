@@ -22,7 +22,7 @@ start_control_plane() {
     enter control sh -ec "ip link add nodes type bridge; ip addr add $CONTROL/24 dev nodes; ip link set nodes up
         mount -t tmpfs tmpfs /run"
     start control etcd "$BIN/etcd" --name control --data-dir "$STATE/etcd" --unsafe-no-fsync
-    wait_for etcd 60 enter control curl -fs http://127.0.0.1:2379/health
+    wait_for etcd 60 enter control curl --noproxy "*" -fs http://127.0.0.1:2379/health
 
     start control apiserver "$BIN/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 \
         --bind-address=0.0.0.0 --advertise-address="$CONTROL" --service-cluster-ip-range="$SERVICES" \

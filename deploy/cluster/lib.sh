@@ -16,6 +16,9 @@ BIN="$CACHE/bin-$(cat "$HERE/versions.sh" "$HERE/build.sh" "$HERE/pause/main.go"
 STATE="$CACHE/state/$CLUSTER"
 PKI="$STATE/pki" LOG="$STATE/log" RUN="$STATE/run"
 
+# Itself, not what finds one by the home of whoever asks.
+PYTHON="$(python3 -c 'import sys; print(sys.executable)')"
+
 CONTROL=10.63.0.1          # the control plane; node N is 10.63.0.1N, and its pods 10.64.N.0/24
 SERVICES=10.96.0.0/16
 DNS=10.96.0.10

@@ -25,7 +25,7 @@ main() {
     for ((number = 1; number <= NODES; number++)); do start_node "$number" "$NODES"; done
     for ((number = 1; number <= NODES; number++)); do
         await_node "$number"
-        start "node$number" "policies-node$number" env PYTHONPATH="$CHECKOUT" python3 -m deploy.cluster.policies \
+        start "node$number" "policies-node$number" env PYTHONPATH="$CHECKOUT" "$PYTHON" -m deploy.cluster.policies \
             "$PKI" "https://$CONTROL:6443"
     done
     [[ "$FAKE" == 0 ]] || start_fake_nodes
