@@ -8,12 +8,12 @@ SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
-CODE := sightline services deploy training benchmarks tests tools/contract.py tools/settings_page.py
+CODE := sightline services deploy training benchmarks tests tools/contract.py tools/settings_page.py tools/chart_schema.py
 
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo observe test check prove cluster cluster-down test-cluster protos pins clean
+.PHONY: help demo observe test check prove cluster cluster-down test-cluster protos chart pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
@@ -33,7 +33,7 @@ test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
 	@$(PYTHON) -m pytest
 
-check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
+check: .venv/.dev  ## Check style, types, layering, stubs, the settings page and the chart's schema.
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@$(PYTHON) -m mypy $(CODE)
@@ -42,6 +42,7 @@ check: .venv/.dev  ## Check style, types, layering, stubs and the settings page.
 	@$(PYTHON) tools/contract.py --check
 	@$(PYTHON) tools/settings_page.py --check
 	@$(PYTHON) -m deploy.observability --check
+	@$(PYTHON) -m tools.chart_schema --check
 
 prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go to benchmarks/results/.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium prometheus
@@ -58,10 +59,14 @@ cluster-down:  ## End that cluster, without a trace.
 test-cluster: .venv/.dev  ## Test the chart on that cluster, or on the one that KUBECONFIG names.
 	@$(PYTHON) -m pytest tests/cluster
 
-protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, and docs/settings.md.
+protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, docs/settings.md, the chart's schema.
 	@tools/protos.sh
 	@$(PYTHON) tools/contract.py
 	@$(PYTHON) tools/settings_page.py
+	@$(PYTHON) -m tools.chart_schema
+
+chart: .venv/.dev  ## Write the schema of the chart's values, from deploy/helm/values.schema.yaml and the settings.
+	@$(PYTHON) -m tools.chart_schema
 
 pins: .venv/.dev  ## Renew constraints.txt, the versions that set-up installs.
 	@PATH="$$PATH:$${SIGHTLINE_CACHE:-$$HOME/.cache/sightline}/uv/bin" uv pip compile --quiet --upgrade --universal \

@@ -27,8 +27,19 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[1]
 RESULTS = CHECKOUT / "benchmarks" / "results"
 STAMPS = CHECKOUT / ".cache" / "prove"
-CODE = ("benchmarks", "models", "protos", "services", "sightline", "training")
-VERSIONS = ("faiss-cpu", "grpcio", "numpy", "onnxruntime", "open-clip-torch", "pillow", "protobuf", "torch")
+CODE = ("benchmarks", "deploy", "models", "protos", "services", "sightline", "training")
+VERSIONS = (
+    "faiss-cpu",
+    "grpcio",
+    "helm-python-sdk",
+    "kubernetes-validate",
+    "numpy",
+    "onnxruntime",
+    "open-clip-torch",
+    "pillow",
+    "protobuf",
+    "torch",
+)
 
 
 def main() -> int:

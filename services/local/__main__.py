@@ -23,8 +23,10 @@ from services.local.ports import PortError, check_free, is_free
 from services.local.serving import running, table, watch
 from services.local.state import read_state, read_whereabouts
 from services.local.topology import Topology
+from services.local.values import Values, read_values
 
 RUN_DIR = Path(".run")
+MODEL = "models/emoji"
 EMPTY = """
 Nothing is published in this store yet, so that nothing can be searched. In another terminal, index pictures:
   python -m services.local indexer build FOLDER --collection NAME --publish"""
@@ -35,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     console = Console(highlight=False)
     try:
+        _settle(options)
         check(options)
         return int({"up": up, "status": status, "indexer": indexer, "demo": demo}[options.command](options, console))
     except (ClusterError, OptionError, PortError) as fault:
@@ -47,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def up(options: argparse.Namespace, console: Console) -> int:
     """Starts a cluster and serves until Ctrl-C."""
     _refuse_second(options.run_dir)
+    values = options.read
     topology = Topology(
         groups=options.groups,
         replicas=options.replicas,
@@ -58,13 +62,11 @@ def up(options: argparse.Namespace, console: Console) -> int:
     )
     cluster = LocalCluster(
         store=options.store,
-        model=options.model,
+        model=options.model or MODEL,
         run_dir=options.run_dir,
         topology=topology,
-        overrides={
-            "encoder": {"pretrained": _path_or_name(options.pretrained)},
-            "web": {"originals": ",".join(map(_path_or_name, options.originals.split(",")))},
-        },
+        overrides=_overrides(options, values),
+        variables=values.environment if values and options.store == values.store else None,
         port=check_free(options.port),
         web_port=options.web_port if is_free(options.web_port) else 0,
     )
@@ -113,6 +115,38 @@ def demo(options: argparse.Namespace, console: Console) -> int:
     )
 
 
+def _settle(options: argparse.Namespace) -> None:
+    """Reads the values, and fills in what the command line does not say."""
+    if options.command != "up":
+        return
+    values = options.read = read_values(options.values) if options.values else None
+    options.store = options.store or (values.store if values else "")
+    if not options.store:
+        raise OptionError("--store: say where the generations are" + (", or store.url in the values" if values else ""))
+    if options.encoders is None:
+        options.encoders = len(values.pools) if values else 1
+
+
+def _overrides(options: argparse.Namespace, values: Values | None) -> dict[str, dict[str, str]]:
+    """Settings by role and by encoder: those of the values, and over them those that the command line names."""
+    said: dict[str, dict[str, str]] = {"encoder": {}, "web": {}}
+    if options.model is not None:
+        said["encoder"] = {"model": _path_or_name(options.model), "pretrained": _path_or_name(options.pretrained or "")}
+    elif options.pretrained is not None:
+        said["encoder"] = {"pretrained": _path_or_name(options.pretrained)}
+    if options.encoder_threads:
+        said["encoder"]["threads"] = str(options.encoder_threads)
+    if options.originals is not None:
+        said["web"] = {"originals": ",".join(map(_path_or_name, options.originals.split(",")))}
+    if values is None:
+        return said
+    read = {role: {**settings, **said.get(role, {})} for role, settings in values.settings.items()}
+    pools = list(values.pools.values())
+    return read | {
+        f"encoder-{number}": {**pools[number % len(pools)], **said["encoder"]} for number in range(options.encoders)
+    }
+
+
 def _path_or_name(given: str) -> str:
     """Processes run in a folder of their own, so that a path must not depend on where we are."""
     return str(Path(given).resolve()) if given and Path(given).exists() else given
@@ -144,15 +178,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_up(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--store", required=True, help="URL or folder of the store")
+    command.add_argument("--store", default="", help="URL or folder of the store")
     command.add_argument(
-        "--model", default="models/emoji", help="an open_clip name or a folder (default: models/emoji)"
+        "--values",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="values of the chart: their settings, pools and store; may be repeated",
     )
-    command.add_argument("--pretrained", default="", help="weights: a checkpoint file, or a tag of open_clip")
+    command.add_argument("--model", help=f"an open_clip name or a folder (default: {MODEL})")
+    command.add_argument("--pretrained", help="weights: a checkpoint file, or a tag of open_clip")
     command.add_argument("--groups", type=int, default=2, help="searcher groups (default: 2)")
     command.add_argument("--replicas", type=int, default=1, help="searchers in each group (default: 1)")
     command.add_argument("--gateways", type=int, default=1, help="gateways (default: 1)")
-    command.add_argument("--encoders", type=int, default=1, help="encoders (default: 1)")
+    command.add_argument("--encoders", type=int, help="encoders (default: 1, or one of each pool of the values)")
     command.add_argument(
         "--encoder-threads", type=int, default=0, help="CPU threads of each (default: cores / encoders)"
     )
@@ -161,7 +200,7 @@ def _add_up(command: argparse.ArgumentParser) -> None:
     command.add_argument("--webs", type=int, default=1, help="web processes, for HTTP and the page (default: 1)")
     _add_web_port(command)
     command.add_argument(
-        "--originals", default="", help="folders and URLs whose pictures the page may show in full, with commas between"
+        "--originals", help="folders and URLs whose pictures the page may show in full, with commas between"
     )
     command.add_argument("--run-dir", type=Path, default=RUN_DIR, help="folder for logs and state (default: .run)")
     command.add_argument("--restart", action="store_true", help="start processes again that end by themselves")

@@ -29,7 +29,7 @@ def check(options: argparse.Namespace) -> None:
     if "store" in given:
         _check_store(given["store"])
     if given.get("encoders"):
-        _check_model(given["model"], given["pretrained"])
+        _check_model(given["model"] or "", given["pretrained"] or "")
     for name in ("run_dir", "data"):
         if (folder := given.get(name)) and folder.exists() and not folder.is_dir():
             raise OptionError(f"{_option(name)}: {folder} is a file, and must be a folder")
@@ -61,7 +61,7 @@ def _check_store(url: str) -> None:
 
 
 def _check_model(model: str, pretrained: str) -> None:
-    if _is_path(model):
+    if model and _is_path(model):
         folder = Path(model)
         if not folder.is_dir():
             raise OptionError(f"--model: there is no folder {model}")

@@ -50,6 +50,7 @@ class LocalCluster:
         run_dir: folder for logs, caches and the state that `status` reads; made where it is missing.
         topology: how many processes of each kind.
         overrides: settings by role or process name, in lower case: {"gateway": {"max_batch": 1}}.
+        variables: of the environment of all of them, beside their settings.
         port: the first gateway's port; any where it is 0.
         web_port: the first web process's port; any where it is 0.
     """
@@ -62,6 +63,7 @@ class LocalCluster:
         run_dir: Path,
         topology: Topology | None = None,
         overrides: Overrides | None = None,
+        variables: Mapping[str, str] | None = None,
         port: int = 0,
         web_port: int = 0,
     ) -> None:
@@ -77,6 +79,7 @@ class LocalCluster:
             model=model,
             run_dir=run_dir,
             overrides=overrides,
+            variables=variables,
             port=port,
             web_port=web_port,
         )

@@ -70,6 +70,7 @@ def plan(
     model: str,
     run_dir: Path,
     overrides: Overrides | None = None,
+    variables: Mapping[str, str] | None = None,
     port: int = 0,
     web_port: int = 0,
 ) -> list[Spec]:
@@ -81,6 +82,7 @@ def plan(
         model: the encoder's model, a name or a folder.
         run_dir: folder for what processes keep between starts.
         overrides: settings by role or by process name, in lower case: {"gateway": {"max_batch": 1}}.
+        variables: of the environment of all of them, beside their settings.
         port: the first gateway's port; any where it is 0.
         web_port: the first web process's port; any where it is 0.
     """
@@ -105,7 +107,7 @@ def plan(
             **(overrides or {}).get(name, {}),
         }
         command = (sys.executable, "-m", f"services.{role}")
-        environment = as_environment(settings) | _libraries(topology, role)
+        environment = {**(variables or {}), **as_environment(settings), **_libraries(role, settings)}
         specs.append(Spec(name, role, command, addresses[name], health, environment))
     return specs
 
@@ -158,10 +160,9 @@ def _encoder_threads(topology: Topology) -> int:
     return topology.encoder_threads or max(1, (os.cpu_count() or 1) // max(1, topology.encoders))
 
 
-def _libraries(topology: Topology, role: str) -> dict[str, str]:
+def _libraries(role: str, settings: Mapping[str, Any]) -> dict[str, str]:
     """One searching thread a process. Read by OpenMP when it is loaded."""
-    threads = _encoder_threads(topology) if role == "encoder" else 1
-    return {"OMP_NUM_THREADS": str(threads)}
+    return {"OMP_NUM_THREADS": str(settings["threads"] if role == "encoder" else 1)}
 
 
 def redis_spec(address: str, run_dir: Path) -> Spec:

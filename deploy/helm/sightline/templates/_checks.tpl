@@ -15,16 +15,15 @@
 {{- fail (printf "store.url: %s is no absolute path and no URL" $v.store.url) -}}
 {{- end -}}
 
+{{- include "sightline.checkPods" (dict "name" "" "pods" $v.pods) -}}
 {{- range $name, $workload := include "sightline.workloads" . | fromJson -}}
 {{- include "sightline.checkImage" (dict "name" (printf "%s.image.tag" $name) "tag" (($workload.image | default dict).tag)) -}}
 {{- $own := $workload.autoscaling | default dict -}}
 {{- if and $own.enabled (gt (int $own.minReplicas) (int $own.maxReplicas)) -}}
 {{- fail (printf "%s.autoscaling.maxReplicas: %d is less than minReplicas, which is %d" $name (int $own.maxReplicas) (int $own.minReplicas)) -}}
 {{- end -}}
-{{- $rollout := (include "sightline.over" (dict "base" $v.pods "over" ($workload.pods | default dict)) | fromJson).rollout -}}
-{{- if and (has (toString $rollout.maxSurge) (list "0" "0%")) (has (toString $rollout.maxUnavailable) (list "0" "0%")) -}}
-{{- fail (printf "%s.pods.rollout.maxUnavailable: with maxSurge 0 too, nothing could ever be replaced" $name) -}}
-{{- end -}}
+{{- $pods := include "sightline.over" (dict "base" $v.pods "over" ($workload.pods | default dict)) | fromJson -}}
+{{- include "sightline.checkPods" (dict "name" $name "pods" $pods) -}}
 {{- end -}}
 {{- include "sightline.checkImage" (dict "name" "image.tag" "tag" $v.image.tag) -}}
 
@@ -85,6 +84,19 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "sightline.checkPods" -}}
+{{- $where := ternary "pods" (printf "%s.pods" .name) (eq .name "") -}}
+{{- $none := list "0" "0%" -}}
+{{- if and (has (toString .pods.rollout.maxSurge) $none) (has (toString .pods.rollout.maxUnavailable) $none) -}}
+{{- fail (printf "%s.rollout.maxUnavailable: with maxSurge 0 too, nothing could ever be replaced" $where) -}}
+{{- end -}}
+{{- range $variable, $_ := .pods.env -}}
+{{- if hasPrefix "SIGHTLINE_" $variable -}}
+{{- fail (printf "%s.env.%s: settings have a place of their own, the settings of each workload" $where $variable) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "sightline.checkImage" -}}
 {{- if eq (toString .tag) "latest" -}}
 {{- fail (printf "%s: latest does not say what runs; name a version, or give a digest" .name) -}}
@@ -93,7 +105,7 @@
 
 {{/* All workloads by where their values are; as JSON. */}}
 {{- define "sightline.workloads" -}}
-{{- $all := dict "gateway" .Values.gateway "searcher" .Values.searcher "redis" .Values.redis "web" .Values.web -}}
+{{- $all := dict "gateway" .Values.gateway "searcher" .Values.searcher "redis" .Values.redis "web" .Values.web "indexer" .Values.indexer -}}
 {{- range $name, $pool := include "sightline.pools" . | fromJson -}}
 {{- $_ := set $all (ternary (printf "encoder.pools.%s" $name) "encoder" (hasKey $.Values.encoder.pools $name)) $pool -}}
 {{- end -}}

@@ -53,7 +53,7 @@ and can be tried again alone. By a schedule both are one.
 {{- define "sightline.jobSpec" -}}
 {{- $indexer := .root.Values.indexer -}}
 {{- $pods := include "sightline.over" (dict "base" .root.Values.pods "over" $indexer.pods) | fromJson -}}
-{{- $it := dict "root" .root "component" "indexer" "also" (dict "sightline.dev/collection" .collection) -}}
+{{- $it := include "sightline.indexerContext" . | fromJson | merge (dict "root" .root) -}}
 {{- if gt (int .task.parts) 1 }}
 completionMode: Indexed
 completions: {{ .task.parts }}
@@ -107,6 +107,11 @@ template:
       {{- with $pods.volumes }}{{ toYaml . | nindent 6 }}{{ end }}
 {{- end -}}
 
+{{/* Whose pods they are: the indexer's, of a collection where it is a build's. As JSON. */}}
+{{- define "sightline.indexerContext" -}}
+{{- dict "component" "indexer" "also" (ternary (dict "sightline.dev/collection" .collection) dict (hasKey . "collection")) | toJson -}}
+{{- end -}}
+
 {{/*
 A Job of the release. Kubernetes lets nobody change a Job, and a build must not begin anew because an image was replaced;
 so a Job notes what it was made as, and whatever is made of the release later repeats that to the letter.
@@ -120,7 +125,7 @@ kind: Job
 metadata:
   name: {{ .name }}
   labels:
-    {{- include "sightline.labels" (dict "root" .root "component" "indexer" "also" (dict "sightline.dev/collection" .collection)) | nindent 4 }}
+    {{- include "sightline.labels" (include "sightline.indexerContext" . | fromJson | merge (dict "root" .root)) | nindent 4 }}
   annotations:
     sightline.dev/made-as: {{ $spec | quote }}
 spec:

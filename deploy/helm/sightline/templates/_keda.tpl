@@ -19,7 +19,7 @@ spec:
       behavior: {{- include "sightline.behavior" . | fromJson | toYaml | nindent 8 }}
   triggers:
     {{- if eq ($own.signal | default "cpu") "concurrency" }}
-    {{- $of := printf `namespace="%s",pod=~"%s-.*"` .root.Release.Namespace .name }}
+    {{- $of := printf `namespace="%s",pod=~"%s-[a-z0-9]+-[a-z0-9]+"` .root.Release.Namespace .name }}
     {{- $calls := `method=~"/sightline.internal.v1.EncoderService/Encode.*"` }}
     # In all, over all pods: KEDA divides by their number. No series is no load.
     - type: prometheus

@@ -1,0 +1,186 @@
+"""What values make of a release, one by one."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from benchmarks.charts.rendering import CHART, Object
+from tests.chart.conftest import Render
+
+
+def env(one: Object) -> dict[str, str]:
+    """The variables of a Deployment's container that have a value."""
+    (container,) = one["spec"]["template"]["spec"]["containers"]
+    return {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+
+
+def test_settings_pass_through_unrenamed(rendered: Render) -> None:
+    """A setting becomes a variable of its own name: numbers in full, text as it is."""
+    settings = {"cache_bytes": 134217728, "poll_seconds": 0.25, "log_level": "DEBUG"}
+    told = env(rendered(gateway={"settings": settings})["Deployment/sightline-gateway"])
+    assert told["SIGHTLINE_CACHE_BYTES"] == "134217728"
+    assert told["SIGHTLINE_POLL_SECONDS"] == "0.25"
+    assert told["SIGHTLINE_LOG_LEVEL"] == "DEBUG"
+
+
+def test_a_release_is_named_once(rendered: Render) -> None:
+    """A release whose name has the chart's in it is not called by it twice."""
+    assert "Deployment/sightline-gateway" in rendered("sightline")
+    assert "Deployment/shop-sightline-gateway" in rendered("shop")
+    assert "Deployment/lights-gateway" in rendered("shop", fullnameOverride="lights")
+
+
+def test_pools_take_from_the_block_what_they_do_not_say(rendered: Render) -> None:
+    """A pool lays its own values over those of all encoders, false and 0 among them; without pools there is one."""
+    block = {"settings": {"threads": 2}, "autoscaling": {"enabled": True, "signal": "cpu"}, "replicas": 3}
+    pools = {"fast": {"settings": {"max_text_tokens": 64}}, "fixed": {"autoscaling": {"enabled": False}}}
+    objects = rendered(encoder={**block, "pools": pools})
+    fast, fixed = objects["Deployment/sightline-encoder-fast"], objects["Deployment/sightline-encoder-fixed"]
+    assert env(fast).items() >= {"SIGHTLINE_THREADS": "2", "SIGHTLINE_MAX_TEXT_TOKENS": "64"}.items()
+    assert "replicas" not in fast["spec"]
+    assert fixed["spec"]["replicas"] == 3
+    assert "HorizontalPodAutoscaler/sightline-encoder-fixed" not in objects
+    assert "Deployment/sightline-encoder-default" in rendered()
+
+
+def test_images(rendered: Render) -> None:
+    """An image is the registry's, by service and version; a workload may have its own, by digest too."""
+
+    def image(service: str, **values: Any) -> str:
+        (container,) = rendered(**values)[f"Deployment/sightline-{service}"]["spec"]["template"]["spec"]["containers"]
+        return str(container["image"])
+
+    assert image("gateway") == "sightline-gateway:0.1.0"
+    of_team = {"registry": "registry.example.com/team", "tag": "2.0"}
+    assert image("web", image=of_team) == "registry.example.com/team/sightline-web:2.0"
+    digest = f"sha256:{'0' * 64}"
+    own = {"repository": "lights", "digest": digest}
+    assert image("gateway", image=of_team, gateway={"image": own}) == f"registry.example.com/team/lights@{digest}"
+    cuda = {"pools": {"t4": {"image": {"tag": "2.0-cuda"}}}}
+    assert image("encoder-t4", image=of_team, encoder=cuda).endswith("/sightline-encoder:2.0-cuda")
+
+
+def test_keda_and_hpa_exclude_each_other(rendered: Render) -> None:
+    """There is one kind of autoscaler in a release."""
+    scaled: dict[str, Any] = {name: {"autoscaling": {"enabled": True}} for name in ("gateway", "web", "encoder", "searcher")}
+    for engine, kind, other in (
+        ("hpa", "HorizontalPodAutoscaler", "ScaledObject"),
+        ("keda", "ScaledObject", "HorizontalPodAutoscaler"),
+    ):
+        kinds = [name.partition("/")[0] for name in rendered(autoscaling={"engine": engine}, **scaled)]
+        assert (kinds.count(kind), kinds.count(other)) == (4, 0)
+
+
+def test_encoders_scale_by_their_calls(rendered: Render) -> None:
+    """By calls in work and by their wait, from metrics that the rules of the adapter make; by CPU where it is said."""
+    adapter = yaml.safe_load((CHART / "adapter" / "values.yaml").read_text())["rules"]["custom"]
+    made = {rule["name"]["as"] for rule in adapter}
+
+    def metrics(**autoscaling: Any) -> list[Any]:
+        objects = rendered(encoder={"autoscaling": {"enabled": True, **autoscaling}})
+        return list(objects["HorizontalPodAutoscaler/sightline-encoder-default"]["spec"]["metrics"])
+
+    assert {metric["pods"]["metric"]["name"] for metric in metrics()} == made
+    assert [metric["resource"]["name"] for metric in metrics(signal="cpu")] == ["cpu"]
+
+
+def test_autoscalers_ask_for_metrics_that_are_exported(rendered: Render) -> None:
+    """Every metric of ours that the adapter or KEDA asks Prometheus for is one that processes have."""
+    from services.runtime.metrics import queue_seconds, rpc_seconds  # noqa: PLC0415 - registers its metrics
+
+    exported = {f"{one._name}_{part}" for one in (queue_seconds, rpc_seconds) for part in ("sum", "count", "bucket")}
+    keda = rendered(encoder={"autoscaling": {"enabled": True}}, autoscaling={"engine": "keda"})
+    asked = (CHART / "adapter" / "values.yaml").read_text() + str(keda["ScaledObject/sightline-encoder-default"])
+    named = set(re.findall(r"\bsightline_\w+_(?:sum|count|bucket|total)\b", asked))
+    assert named
+    assert named <= exported
+
+
+BUILD = {"source": "s3://bucket/photos.parquet"}
+
+
+def jobs(rendered: Render, **values: Any) -> dict[str, Object]:
+    """The Jobs of a release, by name."""
+    return {name: one for name, one in rendered(**values).items() if name.startswith("Job/")}
+
+
+def build(**changed: Any) -> dict[str, Any]:
+    return {"indexer": {"builds": {"photos": {**BUILD, **changed}}}}
+
+
+def test_a_build_is_made_once(rendered: Render) -> None:
+    """The Jobs of a build keep their names whatever else changes, and get others where it makes something else."""
+    names = jobs(rendered, **build()).keys()
+    assert len(names) == 2
+    assert jobs(rendered, image={"tag": "9.9"}, gateway={"replicas": 5}, **build()).keys() == names
+    changes = [{"run": "2"}, {"source": "s3://bucket/other"}, {"options": ["--scope", "emoji"]}, {"shards": 5}]
+    for change in changes:
+        assert not jobs(rendered, **build(**change)).keys() & names
+
+
+def test_a_build_by_several_pods_is_indexed(rendered: Render) -> None:
+    """Each pod is told its share, a publisher waits for all of them in the same work folder, and none is a hook."""
+    building, publishing = jobs(rendered, **build(parts=8)).values()
+    assert (building["spec"]["completionMode"], building["spec"]["completions"]) == ("Indexed", 8)
+    (told,) = building["spec"]["template"]["spec"]["containers"]
+    assert "--part $(JOB_COMPLETION_INDEX)/8" in " ".join(told["args"])
+    (asked,) = publishing["spec"]["template"]["spec"]["containers"]
+    assert asked["args"][0] == "publish"
+    work = [args[args.index("--work") + 1] for args in (told["args"], asked["args"])]
+    assert work[0] == work[1]
+    assert not any("helm.sh/hook" in one["metadata"].get("annotations", {}) for one in (building, publishing))
+
+
+def test_a_build_by_schedule(rendered: Render) -> None:
+    """A build with a schedule is a CronJob that builds and publishes in one, each time in a folder of its own."""
+    objects = rendered(**build(schedule="0 3 * * *"))
+    (one,) = (one for name, one in objects.items() if name.startswith("CronJob/"))
+    (container,) = one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert "--publish" in container["args"]
+    assert container["args"][container["args"].index("--work") + 1].endswith("/work-$(JOB_NAME)")
+    assert not jobs(rendered, **build(schedule="0 3 * * *"))
+
+
+def test_a_command_is_run_once(rendered: Render) -> None:
+    """Any command of the indexer is a Job by the name that it is given, with the store and the searchers at hand."""
+    ((name, one),) = jobs(rendered, indexer={"commands": {"back": ["rollback", "--collection", "photos"]}}).items()
+    assert name.startswith("Job/sightline-indexer-back-")
+    (container,) = one["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["rollback", "--collection", "photos"]
+    assert {"SIGHTLINE_STORE", "SIGHTLINE_SEARCHERS"} <= {variable["name"] for variable in container["env"]}
+
+
+def test_selectors_never_change(rendered: Render) -> None:
+    """What a Deployment selects stays, whatever values become: Kubernetes lets nobody change it."""
+    before = rendered(searcher={"groups": 2})
+    after = rendered(
+        searcher={"groups": 3, "replicas": 5},
+        image={"tag": "9.9"},
+        pods={"labels": {"team": "search"}},
+        encoder={"autoscaling": {"enabled": True}},
+    )
+    for name, one in before.items():
+        if name.startswith("Deployment/"):
+            assert one["spec"]["selector"] == after[name]["spec"]["selector"]
+
+
+def test_mutual_tls(rendered: Render) -> None:
+    """With certificates asked for, gateways get theirs, and the page what it trusts and shows."""
+    tls = {"enabled": True, "existingSecret": "gateway-tls", "clientCertificates": True, "webSecret": "web-tls"}
+    objects = rendered(tls=tls)
+    assert env(objects["Deployment/sightline-gateway"])["SIGHTLINE_TLS_CLIENT_CA"] == "/etc/sightline/tls/ca.crt"
+    assert env(objects["Deployment/sightline-web"])["SIGHTLINE_GATEWAY_CERT"] == "/etc/sightline/tls/tls.crt"
+    for name, secret in (("gateway", "gateway-tls"), ("web", "web-tls")):
+        volumes = objects[f"Deployment/sightline-{name}"]["spec"]["template"]["spec"]["volumes"]
+        assert {"name": "tls", "secret": {"secretName": secret}} in volumes
+
+
+@pytest.mark.parametrize(("asked", "cores"), [("500m", "1"), ("1500m", "2"), ("4", "4"), (2, "2"), ("0.5", "1")])
+def test_an_encoder_has_a_thread_a_core_that_it_asks_for(rendered: Render, asked: str | int, cores: str) -> None:
+    """A pod sees all cores of its node, and would start a thread for each."""
+    told = env(rendered(encoder={"resources": {"requests": {"cpu": asked}}})["Deployment/sightline-encoder-default"])
+    assert (told["SIGHTLINE_THREADS"], told["OMP_NUM_THREADS"]) == (cores, cores)
