@@ -13,7 +13,7 @@ CODE := sightline services deploy training benchmarks tests tools/contract.py to
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo observe test check prove cluster cluster-down test-cluster protos chart pins clean
+.PHONY: help demo observe images test check prove cluster cluster-down test-cluster protos chart pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
@@ -23,6 +23,9 @@ demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
 	@tools/unpack_debs.sh $(LETTERS) || echo "The pictures will be labelled with the fonts that this machine has."
 	@$(PYTHON) -m services.local demo --started $(STARTED)
+
+images:  ## Build the services' images with buildah, without a registry. Needs root. More: deploy/images.py --help.
+	@python3 deploy/images.py --out dist/images
 
 observe: .venv/.dev  ## Watch that cluster with a real Prometheus, under load, until Ctrl-C.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server prometheus

@@ -27,8 +27,8 @@ LINE_HEIGHT = 30
 """Pixels of one unit of a panel's height."""
 
 DPI = 100
-COLOURS = 48
-_WORDS = {"size": 7, "color": "#444444"}
+COLOURS = 128
+_WORDS: dict[str, Any] = {"size": 7, "color": "#444444"}
 _UNITS = {"s": "s", "reqps": "/s", "bytes": "B", "none": "", "short": "", "percentunit": "%"}
 _PALETTE = (
     "#3b6ea8",
@@ -123,16 +123,16 @@ def _draw_panel(axes: Axes, panel: Mapping[str, Any], prometheus: Prometheus, sp
         axes.text(0.5, 0.5, f"from {', '.join(missing)}" if missing else "no data", ha="center", **_WORDS)
         axes.set_axis_off()
         return 0
-    found.sort(key=lambda one: -_last(one[1]))
+    found.sort(key=lambda one: -_most(one[1]))
     stacked = defaults.get("custom", {}).get("stacking", {}).get("mode") == "normal"
     (_stack if stacked else _lines)(axes, found, span)
-    _finish(axes, defaults, unit, span, len(found))
+    _finish(axes, panel, unit, span, len(found))
     return len(found)
 
 
 def _number(axes: Axes, panel: Mapping[str, Any], unit: str, prometheus: Prometheus, span: Span) -> int:
     axes.set_axis_off()
-    found = [one for one in prometheus.ask(filled(panel["targets"][0]["expr"], span.window)) if one.has_data]
+    found = [one for one in prometheus.ask(filled(panel["targets"][0]["expr"], span.window), span.last) if one.has_data]
     if found:
         value = found[0].samples[0][1]
         steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
@@ -161,7 +161,9 @@ def _stack(axes: Axes, found: Sequence[tuple[str, Series]], span: Span) -> None:
     axes.stackplot([at - span.last for at in times], layers, labels=names, colors=colours, alpha=0.75, linewidth=0)
 
 
-def _finish(axes: Axes, defaults: Mapping[str, Any], unit: str, span: Span, lines: int) -> None:
+def _finish(axes: Axes, panel: Mapping[str, Any], unit: str, span: Span, lines: int) -> None:
+    defaults = panel["fieldConfig"]["defaults"]
+    wide = panel["gridPos"]["w"] * 21 // 2  # letters
     low, high = axes.get_ylim()
     # Bounds are drawn across where they are in sight; what lies far below them is what one wants to see.
     for step in defaults.get("thresholds", {}).get("steps", ()):
@@ -179,13 +181,13 @@ def _finish(axes: Axes, defaults: Mapping[str, Any], unit: str, span: Span, line
         axes.spines[side].set_visible(False)
     handles, names = axes.get_legend_handles_labels()
     shown = [f"{name[:34]}…" if len(name) > 35 else name for name in names]
-    columns = max(1, min(4, 84 // (max(map(len, shown)) + 5)))
+    columns = max(1, min(4, wide // (max(map(len, shown)) + 5)))
     most = 3 * columns
     if lines > most:
         shown[most - 1] = f"and {lines - most + 1} more"
-    place = {"loc": "upper left", "bbox_to_anchor": (-0.03, -0.1), "ncols": columns}
     style = {"fontsize": 6.5, "frameon": False, "handlelength": 1.0, "columnspacing": 1.2, "labelspacing": 0.25}
-    axes.legend(handles[:most], shown[:most], **place, **style)
+    place = {"bbox_to_anchor": (-0.03, -0.1), "ncols": columns}
+    axes.legend(handles[:most], shown[:most], loc="upper left", **{**place, **style})
 
 
 def _named(legend: str, labels: Mapping[str, str]) -> str:
@@ -193,13 +195,13 @@ def _named(legend: str, labels: Mapping[str, str]) -> str:
     return re.sub(r"/sightline\.(internal\.)?v1\.", "", name).strip()
 
 
-def _last(series: Series) -> float:
-    return next((value for _, value in reversed(series.samples) if math.isfinite(value)), -math.inf)
+def _most(series: Series) -> float:
+    return max(value for _, value in series.samples if math.isfinite(value))
 
 
 def _value(value: float, unit: str) -> str:
     if unit == "percentunit":
-        return f"{100 * value:.4g} %"
+        return f"{100 * value:,.0f} %" if abs(value) >= 10 else f"{100 * value:.4g} %"
     if unit == "s" and 0 < abs(value) < 1:
         return f"{1000 * value:.3g} ms"
     for size, letter in _sizes(unit):

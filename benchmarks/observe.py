@@ -14,7 +14,7 @@ from services.local.ports import is_free
 
 FOLDER = CHECKOUT / ".cache" / "observe"
 SCRAPE_SECONDS = 5.0
-PORTS = {"port": 9090, "gateway_port": 7700, "web_port": 7780}
+PORTS = {"prometheus": 9090, "gateway": 7700, "web": 7780}
 
 
 def main() -> int:
@@ -23,7 +23,7 @@ def main() -> int:
     wanted = {name: port if is_free(port) else 0 for name, port in PORTS.items()}
     print("Starting the cluster and Prometheus; the first time, the pictures are drawn and indexed.", flush=True)
     try:
-        with observed(FOLDER, draw(), seconds=SCRAPE_SECONDS, **wanted) as seen:
+        with observed(FOLDER, draw(), seconds=SCRAPE_SECONDS, ports=wanted) as seen:
             print(_told(seen), flush=True)
             asyncio.run(_ask(seen))
     except KeyboardInterrupt:

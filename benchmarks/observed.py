@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.emoji import COLLECTION, MODEL, Emoji, index, read
 from benchmarks.prometheus import Prometheus
 from services.local.cluster import LocalCluster
-from services.local.topology import Topology
+from services.local.topology import Overrides, Topology
 from services.store import Store
 from sightline import Client
 from sightline.errors import SightlineError
@@ -54,7 +54,12 @@ class Observed:
 
 @contextmanager
 def observed(
-    folder: Path, source: Path, *, topology: Topology = TOPOLOGY, seconds: float = 1.0, port: int = 0, **ports: int
+    folder: Path,
+    source: Path,
+    *,
+    topology: Topology = TOPOLOGY,
+    seconds: float = 1.0,
+    ports: Mapping[str, int] | None = None,
 ) -> Iterator[Observed]:
     """Starts it all, and publishes a first generation where there is none.
 
@@ -63,13 +68,13 @@ def observed(
         source: the list of pictures.
         topology: of the cluster.
         seconds: between scrapes.
-        port: of Prometheus; any where it is 0.
-        ports: `gateway_port` and `web_port`; likewise.
+        ports: of `gateway`, `web` and `prometheus`; any where none is named, or 0.
     """
+    wanted = ports or {}
     folder.mkdir(parents=True, exist_ok=True)
     keys = folder.resolve() / "keys"
     keys.write_text(f"observer {hashlib.sha256(KEY.encode()).hexdigest()}\n", encoding="utf-8")
-    overrides = {
+    overrides: Overrides = {
         # So little memory that answers are pushed out of it.
         "gateway": {"keys": keys, "cache_bytes": 100_000, "poll_seconds": 0.5},
         "searcher": {"poll_seconds": 0.5},
@@ -81,10 +86,13 @@ def observed(
         run_dir=folder / "run",
         topology=topology,
         overrides=overrides,
-        port=ports.get("gateway_port", 0),
-        web_port=ports.get("web_port", 0),
+        port=wanted.get("gateway", 0),
+        web_port=wanted.get("web", 0),
     )
-    with cluster, Prometheus(folder / "prometheus", cluster, seconds=seconds, port=port) as prometheus:
+    with (
+        cluster,
+        Prometheus(folder / "prometheus", cluster, seconds=seconds, port=wanted.get("prometheus", 0)) as prometheus,
+    ):
         seen = Observed(cluster, prometheus, source, read(source))
         if not Store(cluster.store).collections():
             seen.publish()

@@ -74,9 +74,9 @@ class Prometheus:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._processes.close()
 
-    def ask(self, expr: str) -> list[Series]:
-        """Returns what a query says now. Raises ValueError where it is none."""
-        found = self._get("query", query=expr)
+    def ask(self, expr: str, at: float | None = None) -> list[Series]:
+        """Returns what a query says now, or at a time in seconds since 1970. Raises ValueError where it is none."""
+        found = self._get("query", query=expr, **({"time": str(at)} if at else {}))
         if found["resultType"] == "scalar":
             return [Series({}, (_sample(found["result"]),))]
         return [Series(one["metric"], (_sample(one["value"]),)) for one in found["result"]]

@@ -17,7 +17,8 @@ from deploy.observability.foreign import FOREIGN
 
 SUFFIXES = ("_bucket", "_count", "_sum")
 _COMPARISONS = {"==", "!=", ">", "<", ">=", "<="}
-ADAPTER = re.compile(r"^\s*metricsQuery:\s*(.+)$", re.MULTILINE)
+_IN_TEMPLATES = re.compile(r"`([^`]*\bsightline_\w+\{[^`]*)`")
+"""Queries in templates stand between back-ticks, with %s for what is filled in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,32 +82,39 @@ def recorded() -> set[str]:
     return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
 
 
-def adapter_files() -> list[Path]:
-    """Returns the files of the chart that hold rules of prometheus-adapter."""
-    files = sorted(file for file in CHART.rglob("*") if file.suffix in (".yaml", ".yml", ".tpl") and file.is_file())
-    return [file for file in files if "metricsQuery" in file.read_text(encoding="utf-8")]
-
-
-def of_autoscalers() -> Iterator[Asked]:
-    """Yields the queries of prometheus-adapter's rules, filled in as the adapter does it.
-
-    The files are templates: of each rule only the series that it names and its query are read.
-    """
-    for file in adapter_files():
+def of_autoscalers(chart: Path = CHART) -> Iterator[Asked]:
+    """Yields the queries of the chart's autoscalers: of prometheus-adapter's rules, and those that KEDA asks."""
+    for file in sorted(chart.rglob("*")):
+        if file.suffix not in (".yaml", ".yml", ".tpl") or not file.is_file():
+            continue
         text = file.read_text(encoding="utf-8")
-        series = re.findall(r"seriesQuery:\s*['\"]?([a-z_:]+)", text)
-        for place, query in enumerate(ADAPTER.findall(text)):
-            expr = _unquoted(query)
-            filling = {"Series": series[place], "LabelMatchers": "", "GroupBy": "instance"}
-            for name, value in filling.items():
-                expr = re.sub(rf"<<\s*\.{name}\s*>>", value, expr)
-            yield Asked(f"{file.name}: {series[place]}", re.sub(r"{\s*,", "{", re.sub(r",\s*}", "}", expr)))
+        if file.parent.name == "templates":
+            yield from (Asked(file.name, _tidy(query.replace("%s", ""))) for query in _IN_TEMPLATES.findall(text))
+        elif "metricsQuery" in text:
+            yield from (Asked(file.name, _of_adapter(rule)) for rule in _adapter_rules(yaml.safe_load(text)))
 
 
-def _unquoted(text: str) -> str:
-    """A template may quote with back-ticks inside its own braces."""
-    text = re.sub(r"{{-?\s*`|`\s*-?}}", "", text.strip())
-    return str(yaml.safe_load(text)) if text[:1] in "'\"" else text
+def _adapter_rules(document: Any) -> Iterator[dict[str, Any]]:
+    inner = document.values() if isinstance(document, dict) else document if isinstance(document, list) else ()
+    if isinstance(document, dict) and "metricsQuery" in document:
+        yield document
+    for one in inner:
+        yield from _adapter_rules(one)
+
+
+def _of_adapter(rule: dict[str, Any]) -> str:
+    """Returns the query of a rule as the adapter fills it in, for every pod at once."""
+    series = str(rule["seriesQuery"]).partition("{")[0]
+    filling = {"Series": series, "LabelMatchers": "", "GroupBy": "instance"}
+    expr = str(rule["metricsQuery"])
+    for name, value in filling.items():
+        expr = re.sub(rf"<<\s*\.{name}\s*>>", value, expr)
+    return _tidy(expr)
+
+
+def _tidy(expr: str) -> str:
+    """A selector from which something was left out has commas too many."""
+    return re.sub(r",\s*(?=})", "", re.sub(r"(?<={)[\s,]+", "", re.sub(r",\s*,", ",", expr)))
 
 
 def _bare(expr: Any) -> list[Any]:
@@ -123,7 +131,7 @@ def _bare(expr: Any) -> list[Any]:
 
 def _names(expr: Any) -> Iterator[str]:
     if isinstance(expr, promql.VectorSelector):
-        yield expr.name
+        yield str(expr.name)
     for part in ("lhs", "rhs", "expr", "vector_selector"):
         if (inner := getattr(expr, part, None)) is not None:
             yield from _names(inner)

@@ -49,10 +49,15 @@ class Gateway:
             )
 
         self._groups = GroupMetrics()
-        probes = {"interval": settings.probe_seconds, "timeout": settings.probe_timeout_seconds}
-        self._encoders = Pool(addresses(settings.encoders), encoder, name="encoder", **probes)
+        every, patience = settings.probe_seconds, settings.probe_timeout_seconds
+        self._encoders = Pool(addresses(settings.encoders), encoder, name="encoder", interval=every, timeout=patience)
         self._searchers = Pool(
-            addresses(settings.searchers), searcher, name="searcher", changed=self._groups.reached, **probes
+            addresses(settings.searchers),
+            searcher,
+            name="searcher",
+            interval=every,
+            timeout=patience,
+            changed=self._groups.reached,
         )
         # Whoever moved CURRENT saw every group serve it: what the searchers said before that is out of date.
         store = Store(settings.store, timeout=settings.store_timeout_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter as Tally
 from collections.abc import Coroutine, Sequence
@@ -50,13 +51,16 @@ for _reason in ("SHARDS_MISSING", "IMAGES_MISSING"):
     partial_answers_total.labels(_reason)
 
 
-async def counted(answering: Coroutine[Any, Any, Reply]) -> Reply:
-    """Answers a question, and counts what came of it and where its time went."""
+async def counted(answering: Coroutine[Any, Any, Reply], deadline: float) -> Reply:
+    """Answers a question, and counts what came of it and where its time went; `deadline` in `loop.time()` seconds."""
     began = time.perf_counter()
-    code = "CANCELLED"
+    code = "OK"
     try:
         reply = await answering
-        code = "OK"
+    except asyncio.CancelledError:
+        # gRPC ends a call whose deadline has passed as if its caller had hung up.
+        code = "CANCELLED" if asyncio.get_running_loop().time() < deadline - 0.005 else "DEADLINE_EXCEEDED"
+        raise
     except Exception as error:
         code = NAMES[error.code] if isinstance(error, SightlineError) else "INTERNAL"
         raise

@@ -103,7 +103,7 @@ class SearchServicer:
             return splice.streamed(request.correlation_id, _outcome(error))
 
     async def _answer(self, request: search_pb2.SearchRequest, deadline: float) -> bytes:
-        return splice.reply(await counted(self._reply(request, deadline)), request_id.get())
+        return splice.reply(await counted(self._reply(request, deadline), deadline), request_id.get())
 
     async def _reply(self, request: search_pb2.SearchRequest, deadline: float) -> Reply:
         reply = await self._search(requests.question(request), deadline)

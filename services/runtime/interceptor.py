@@ -26,6 +26,8 @@ STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic to the type checker alone
 MAX_REQUEST_ID = 128
+EARLY = 0.005
+"""Seconds before its deadline from which a call that is cancelled counts as late."""
 
 
 class Border(grpc.aio.ServerInterceptor):
@@ -102,6 +104,9 @@ def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics
             reply = await call(_sound(request), context)
             code = "OK"
             return reply
+        except asyncio.CancelledError:
+            code = _cut_off(context)
+            raise
         except Exception as fault:
             error = known(fault, method)
             code = STATUS[error.code].name
@@ -124,6 +129,9 @@ def _stream(
             async for reply in call(_all_sound(requests), context):
                 yield reply
             code = "OK"
+        except asyncio.CancelledError:
+            code = _cut_off(context)
+            raise
         except Exception as fault:
             error = known(fault, method)
             code = STATUS[error.code].name
@@ -133,6 +141,12 @@ def _stream(
             span.ended(code)
 
     return guarded
+
+
+def _cut_off(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """gRPC ends a call whose deadline has passed as if its caller had hung up."""
+    remaining = context.time_remaining()
+    return "CANCELLED" if remaining is None or remaining > EARLY else "DEADLINE_EXCEEDED"
 
 
 async def _all_sound(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from services.runtime.codes import NAMES
 
-disable_created_metrics()  # when each series began, as a series of its own: nobody asks, and it doubles a scrape
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when each series began, as a series of its own: nobody asks, and it doubles a scrape
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.25, 0.5, 1, 2.5, 5, 10)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -13,11 +13,12 @@ from PIL import Image
 
 from benchmarks import metrics, panels
 from benchmarks.drawing import Span, draw, rows_of
-from benchmarks.prometheus import CHART, Prometheus, promtool
+from benchmarks.prometheus import CHART, Prometheus, complaints, promtool
 from benchmarks.proof import Proof
 from benchmarks.watched import Asked, all_asked, of_dashboards, of_rules, recorded
 from deploy.observability.alerts import alerts
 from deploy.observability.foreign import FOREIGN
+from services.local import probes
 from services.local.cluster import LocalCluster
 from sightline import Client
 
@@ -83,8 +84,8 @@ def test_names_are_by_convention(cluster: LocalCluster) -> None:
     """promtool finds nothing to say of the metrics of any process, and says it of a name that is wrong."""
     for process in cluster.processes.values():
         if process.spec.role != "redis":
-            assert metrics.complaints(metrics.probes.exposition(process.spec.health)) == []
-    assert metrics.complaints(["# HELP a_seconds_total x", "# TYPE a_seconds_total gauge", "a_seconds_total 1"])
+            assert complaints(probes.exposition(process.spec.health)) == []
+    assert complaints(["# HELP a_seconds_total x", "# TYPE a_seconds_total gauge", "a_seconds_total 1"])
 
 
 def test_promtool_is_there() -> None:

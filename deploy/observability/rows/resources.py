@@ -79,12 +79,14 @@ AUTOSCALING = Row(
             "Calls at a time at each encoder, on average: what its autoscaler goes by.",
             "none",
             [Query(rate("sightline_rpc_seconds_sum", "pod", "instance", where=ENCODE), "{{pod}} {{instance}}")],
+            width=6,
         ),
         Panel(
             "Wait for the model",
             "Mean of the oldest text of each batch: the guard of the encoders' autoscaler.",
             "s",
             [Query(mean("sightline_queue_seconds", "pod", "instance", where='queue="texts"'), "{{pod}} {{instance}}")],
+            width=6,
         ),
         Panel(
             "Replicas",
@@ -94,6 +96,7 @@ AUTOSCALING = Row(
                 Query(f"max by ({SCALER}) ({picked(f'kube_{SCALER}_status_current_replicas')})", f"{{{{{SCALER}}}}}"),
                 Query(f"max by ({SCALER}) ({picked(f'kube_{SCALER}_spec_max_replicas')})", f"most: {{{{{SCALER}}}}}"),
             ],
+            width=6,
         ),
         Panel(
             "GPUs",
@@ -103,6 +106,7 @@ AUTOSCALING = Row(
                 Query(f"avg({picked('DCGM_FI_DEV_GPU_UTIL')}) / 100", "busy"),
                 Query(f"sum({FB_USED}) / (sum({FB_USED}) + sum({FB_FREE}))", "memory"),
             ],
+            width=6,
             most=1.0,
         ),
     ],

@@ -10,6 +10,8 @@ ENCODERS = picked("sightline_pool_replicas", 'pool="encoder", state="up"')
 SERVED = picked("sightline_gateway_generation")
 SERVED_SINCE = picked("sightline_gateway_generation_timestamp_seconds")
 IN_MEMORY = picked("sightline_searcher_images")
+FAILED = picked("sightline_searcher_load_failures_total")
+LOADED, PICK = "sightline_searcher_load_seconds", picked("")
 REFUSED = picked("sightline_searcher_refused_generations")
 
 FAN_OUT = Row(
@@ -109,8 +111,8 @@ BATCHES = Row(
             "Refused: the queue was full. Expired: the deadline passed before anything was done for it.",
             "reqps",
             [
-                Query(rate("sightline_queue_refused_total", "queue"), "refused: {{queue}}"),
-                Query(rate("sightline_expired_total", "queue"), "expired: {{queue}}"),
+                Query(rate("sightline_queue_refused_total", "queue") + " > 0", "refused: {{queue}}"),
+                Query(rate("sightline_expired_total", "queue") + " > 0", "expired: {{queue}}"),
             ],
         ),
     ],
@@ -197,18 +199,18 @@ GENERATIONS = Row(
         ),
         Panel(
             "Generations refused",
-            "Now, by the searcher that refuses most; its log names the file.",
+            "Now, by the searcher that refuses most, and tries that failed in the last hour. Logs name the file.",
             "none",
-            [Query(f"max by (collection) ({REFUSED})", "{{collection}}")],
+            [
+                Query(f"max by (collection) ({REFUSED})", "{{collection}}: refused now"),
+                Query(f"sum by (reason) (increase({FAILED}[1h])) > 0", "tries: {{reason}}"),
+            ],
         ),
         Panel(
-            "Loading",
-            "Mean time to load a generation, and failures by reason.",
+            "Time to load",
+            "Mean of the generations that were loaded in the last hour: how long a restart or a publish takes.",
             "s",
-            [
-                Query(mean("sightline_searcher_load_seconds"), "time"),
-                Query(rate("sightline_searcher_load_failures_total", "reason"), "failures a second: {{reason}}"),
-            ],
+            [Query(f"sum(increase({LOADED}_sum{PICK}[1h])) / sum(increase({LOADED}_count{PICK}[1h]))", "time")],
         ),
         Panel(
             "Store last read",
