@@ -22,5 +22,7 @@ def command(release: Release, name: str, *arguments: str) -> str:
     release.upgrade(indexer__commands={name: list(arguments)})
     listed = release.get("jobs", f"--selector=app.kubernetes.io/instance={release.name}")["items"]
     [job] = [one["metadata"]["name"] for one in listed if f"-indexer-{name}-" in one["metadata"]["name"]]
-    release.kubectl("wait", f"job/{job}", "--for=condition=Complete", f"--timeout={JOB_SECONDS}s", timeout=JOB_SECONDS + 20)
+    release.kubectl(
+        "wait", f"job/{job}", "--for=condition=Complete", f"--timeout={JOB_SECONDS}s", timeout=JOB_SECONDS + 20
+    )
     return release.kubectl("logs", f"job/{job}")
