@@ -19,7 +19,7 @@ main() {
     [[ "$(id -u)" == 0 ]] || die "only root may make the namespaces that the cluster is closed off by"
     "$HERE/build.sh" >/dev/null
     mkdir -p "$LOG" "$RUN" "$STATE/home"
-    make_own_images
+    ((NODES == 0)) || make_own_images
     make_keys "$NODES"
     start_control_plane
     for ((number = 1; number <= NODES; number++)); do start_node "$number" "$NODES"; done
