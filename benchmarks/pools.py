@@ -65,6 +65,8 @@ def _settings() -> dict[str, Any]:
     fixed: dict[str, Any] = {"encoder.autoscaling": {"enabled": False}}
     fixed |= {f"encoder.pools.{name}.replicas": number for name, number in POOLS.items()}
     fixed |= {"gateway.replicas": 6, "searcher.groups": GROUPS, "searcher.replicas": REPLICAS}
+    # Autoscalers take away what is above their maximum, as they should.
+    fixed |= {f"encoder.pools.{name}.autoscaling.maxReplicas": 12 for name in POOLS}
     # What waits for time to pass only makes a proof longer.
     return fixed | {"pods.minReadySeconds": 0}
 
