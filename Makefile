@@ -8,7 +8,7 @@ SET_UP := pyproject.toml constraints.txt tools/set_up.sh
 PICTURE_SOURCES := fonts-noto-color-emoji unicode-cldr-core unicode-data
 # So that the demonstration's picture can show queries in any alphabet.
 LETTERS := fonts-dejavu-core fonts-wqy-microhei fonts-lohit-deva
-CODE := sightline services deploy training benchmarks tests tools/contract.py tools/settings_page.py tools/chart_schema.py
+CODE := sightline services training benchmarks tests deploy tools/contract.py tools/settings_page.py tools/chart_schema.py
 
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE

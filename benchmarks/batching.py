@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.callers import Load, Order
 from benchmarks.emoji import MODEL, draw, index_into, read
-from benchmarks.load import Load, Order
 from services.local.cluster import LocalCluster
 from services.local.topology import Topology
 

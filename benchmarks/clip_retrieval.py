@@ -1,6 +1,6 @@
 """The same photographs through clip-retrieval's inference and index, and through ours: images a second, CPU an image.
 
-    python3 -m venv VENV && VENV/bin/pip install clip-retrieval
+    python3 -m venv VENV && VENV/bin/pip install clip-retrieval 'setuptools<70'
     python -m benchmarks.clip_retrieval VENV/bin/clip-retrieval
 
 clip-retrieval brings versions of its own, and so it lives in an environment of its own. Both use a ViT-B-32 with the

@@ -144,21 +144,35 @@ def _number(axes: Axes, panel: Mapping[str, Any], unit: str, prometheus: Prometh
 
 def _lines(axes: Axes, found: Sequence[tuple[str, Series]], span: Span) -> None:
     for place, (name, series) in enumerate(found):
-        times = [at - span.last for at, _ in series.samples]
-        values = [value if math.isfinite(value) else math.nan for _, value in series.samples]
-        axes.plot(times, values, linewidth=1.1, color=_PALETTE[place % len(_PALETTE)], label=name)
+        axes.plot(
+            _times(span),
+            _values(series, span, math.nan),
+            linewidth=1.1,
+            color=_PALETTE[place % len(_PALETTE)],
+            label=name,
+        )
 
 
 def _stack(axes: Axes, found: Sequence[tuple[str, Series]], span: Span) -> None:
-    count = round((span.last - span.first) / span.step) + 1
-    times = [span.first + place * span.step for place in range(count)]
-    layers = []
-    for _, series in found:
-        known = {round((at - span.first) / span.step): value for at, value in series.samples if math.isfinite(value)}
-        layers.append([known.get(place, 0.0) for place in range(count)])
+    layers = [_values(series, span, 0.0) for _, series in found]
     colours = [_PALETTE[place % len(_PALETTE)] for place in range(len(found))]
     names = [name for name, _ in found]
-    axes.stackplot([at - span.last for at in times], layers, labels=names, colors=colours, alpha=0.75, linewidth=0)
+    axes.stackplot(_times(span), layers, labels=names, colors=colours, alpha=0.75, linewidth=0)
+
+
+def _times(span: Span) -> list[float]:
+    """Every point in time, in seconds before the last."""
+    return [span.first + place * span.step - span.last for place in range(_count(span))]
+
+
+def _values(series: Series, span: Span, missing: float) -> list[float]:
+    """The value at every point in time; `missing` where there is none, so that no line crosses a gap."""
+    known = {round((at - span.first) / span.step): value for at, value in series.samples if math.isfinite(value)}
+    return [known.get(place, missing) for place in range(_count(span))]
+
+
+def _count(span: Span) -> int:
+    return round((span.last - span.first) / span.step) + 1
 
 
 def _finish(axes: Axes, panel: Mapping[str, Any], unit: str, span: Span, lines: int) -> None:

@@ -60,9 +60,10 @@ def run(language: Language, environment: Mapping[str, str]) -> str:
     if missing := [tool for tool in language.tools if not shutil.which(tool)]:
         raise Lacking(f"{language.name} needs {', '.join(missing)} on PATH")
     if not language.file:
-        grpcurl = Path(_run([str(CHECKOUT / "tools" / "go_tool.sh"), *GRPCURL], CHECKOUT, {}).strip())
+        # The first time, the lines before the last tell of the build.
+        *_, grpcurl = _run([str(CHECKOUT / "tools" / "go_tool.sh"), *GRPCURL], CHECKOUT, {}).splitlines()
         [script] = _blocks(language, "bash")
-        return _bash(script, CHECKOUT, {**environment, "PATH": f"{grpcurl.parent}:{os.environ['PATH']}"})
+        return _bash(script, CHECKOUT, {**environment, "PATH": f"{Path(grpcurl).parent}:{os.environ['PATH']}"})
     *_, running = _blocks(language, "sh")
     return _bash(running, _set_up(language), environment)
 

@@ -38,8 +38,8 @@ def bar() -> dict[str, object]:
         check_names(proof, seen)
     counts = proof.figures
     return proof.outcome(
-        f"{counts['queries']} queries had answers from a real Prometheus, {counts['queries of autoscalers']} of them of "
-        f"autoscalers; {counts['queries of what others export']} more ask for what others export; promtool is "
+        f"{counts['queries']} queries had answers from a real Prometheus, {counts['queries of autoscalers']} of them "
+        f"of autoscalers; {counts['queries of what others export']} more ask for what others export; promtool is "
         f"content with {counts['metrics exported']} metrics of ours, and the tests of the rules pass"
     )
 

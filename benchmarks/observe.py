@@ -27,13 +27,17 @@ def main() -> int:
             print(_told(seen), flush=True)
             asyncio.run(_ask(seen))
     except KeyboardInterrupt:
-        print("Stopped.")
+        pass  # while it was starting
+    print("Stopped.")
     return 0
 
 
 async def _ask(seen: Observed) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with EveryKind(seen):
-        await asyncio.Event().wait()
+        await stop.wait()
 
 
 def _told(seen: Observed) -> str:

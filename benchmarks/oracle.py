@@ -70,9 +70,26 @@ class Oracle:
         checks.that(error <= SCORE_ERROR, f"a score is off by {error:.2g}")
         checks.that(_in_order(scores[places]), "the oracle has another order")
         checks.that(_are_best(scores, places), "an image that is not among the hits scores higher")
-        checks.that(_in_documented_order(result), "hits are not in the order of score rounded to 1e-6, then id")
-        checks.that(all(hit.image.id == hit.id for hit in result.hits), "a hit has the image of another")
+        checks.faults += well_formed(result, k)
         return Verdict(tuple(checks.faults), error)
+
+
+def well_formed(result: SearchResult, k: int, *, all_of_them: bool = True) -> tuple[str, ...]:
+    """Returns what is wrong with an answer by what it says of itself.
+
+    Args:
+        result: the answer.
+        k: how many hits were asked for.
+        all_of_them: whether there must be k hits where k images match.
+    """
+    ids = [hit.id for hit in result.hits]
+    wanted = min(k, result.coverage.images_matched)
+    checks = _Checks()
+    checks.that(len(ids) == wanted if all_of_them else len(ids) <= wanted, f"{len(ids)} hits, not {wanted}")
+    checks.that(len(set(ids)) == len(ids), "a hit is there twice")
+    checks.that(_in_documented_order(result), "hits are not in the order of score rounded to 1e-6, then id")
+    checks.that(all(hit.image.id == hit.id for hit in result.hits), "a hit has the image of another")
+    return tuple(checks.faults)
 
 
 @dataclass(slots=True)

@@ -35,15 +35,15 @@ async def oracle_of(client: Client, source: Path) -> Oracle:
     """Embeds the pictures of a list."""
     pictures = read(source)
     files = [picture.file.read_bytes() for picture in pictures]
-    return Oracle([picture.id for picture in pictures], await _embed(client, images=files))
+    return Oracle([picture.id for picture in pictures], await embedded(client, images=files))
 
 
 async def questions(client: Client, oracle: Oracle, texts: Sequence[str], files: Sequence[bytes]) -> list[Question]:
     """Returns five kinds of questions, as many of each as there are texts, and of files; each kind asks for every k."""
     chance = random.Random(SEED)
     parts: dict[str, list[Part]] = {
-        "text": list(zip(texts, await _embed(client, texts=texts), strict=True)),
-        "image": list(zip(files, await _embed(client, images=files), strict=True)),
+        "text": list(zip(texts, await embedded(client, texts=texts), strict=True)),
+        "image": list(zip(files, await embedded(client, images=files), strict=True)),
         "id": [(ImageId(one), oracle.vector(one)) for one in chance.choices(oracle.ids, k=len(texts))],
         "vector": [(vector(given), unit(given)) for given in _vectors(chance, oracle, len(texts))],
     }
@@ -74,7 +74,8 @@ def _mixture(chance: random.Random, pool: Sequence[Part]) -> Part:
     return Weighted([(weight, query) for weight, (query, _) in zip(weights, parts, strict=True)]), unit(exact)
 
 
-async def _embed(client: Client, *, texts: Sequence[str] = (), images: Sequence[bytes] = ()) -> Vectors:
+async def embedded(client: Client, *, texts: Sequence[str] = (), images: Sequence[bytes] = ()) -> Vectors:
+    """Returns the unit vectors, float64 [n, d], of texts and then of picture files, by EmbedService."""
     step = _EMBEDDED_TOGETHER
     rows = [await client.embed(texts=texts[at : at + step]) for at in range(0, len(texts), step)]
     rows += [await client.embed(images=images[at : at + step]) for at in range(0, len(images), step)]

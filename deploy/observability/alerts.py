@@ -10,10 +10,12 @@ QUESTIONS = "sum by (namespace) (rate(sightline_gateway_questions_total[5m]))"
 STATES = [
     Alert(
         "SightlineNoGateway",
-        '(count(sightline_build_info{component="gateway"}) or vector(0)) < 1',
+        '(count by (namespace) (sightline_build_info{component="gateway"})'
+        " or 0 * count by (namespace) (sightline_build_info)"
+        " or (vector(0) unless on () sightline_build_info)) < 1",
         "2m",
         "page",
-        "Prometheus sees no gateway: nobody is answered, or nobody is scraped",
+        "Prometheus sees no gateway of an installation: nobody is answered, or nobody is scraped",
     ),
     Alert(
         "SightlineNoEncoder",

@@ -81,7 +81,7 @@ class Reader:
         except Unavailable:
             raise
         except Exception as exc:  # each file system and each codec has errors of its own: none may end a build
-            return row.refused(f"cannot be read: {type(exc).__name__}: {exc}"[:500])
+            return row.refused(f"cannot be read: {_said(exc)}"[:500])
 
     def _fetch_patiently(self, row: Row) -> bytes:
         for attempt in range(FETCH_ATTEMPTS - 1):
@@ -104,6 +104,13 @@ class Reader:
 def fetch_file(location: str, span: Span | None = None) -> bytes:
     """The bytes of a picture's file, or of a part of it. Raises InvalidArgument where it is empty or too large."""
     return fetch(location, span, limit=FILE_LIMIT)
+
+
+def _said(exc: Exception) -> str:
+    """What a disk says, without its number and without the path, which stands beside it; of others, their name too."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror.lower()
+    return f"{type(exc).__name__}: {exc}"
 
 
 def _is_in_store(location: str) -> bool:

@@ -73,8 +73,9 @@ def run(
             answers = asyncio.run(_ask(cluster, data / "grid.png", fonts, set_up, console))
             console.print(answers)
             console.print(table(run_dir))
-            _say_goodbye(cluster, data, console)
-            if sys.stdin.isatty() and sys.stdout.isatty():
+            stays = sys.stdin.isatty() and sys.stdout.isatty()
+            _say_what_next(cluster, data, console, stays=stays)
+            if stays:
                 watch(cluster, console)
     return 0
 
@@ -132,8 +133,12 @@ async def _appeared(client: Client, store: str) -> None:
     raise ClusterError(f"the gateway does not see the collection after {_APPEARS_SECONDS:.0f} s")
 
 
-def _say_goodbye(cluster: LocalCluster, data: Path, console: Console) -> None:
-    console.print(f"\nThe pictures found are in {data / 'grid.png'}. Search on, from another terminal:")
+def _say_what_next(cluster: LocalCluster, data: Path, console: Console, *, stays: bool) -> None:
+    console.print(f"\nThe pictures found are in {data / 'grid.png'}.")
+    if not stays:
+        console.print("Without a terminal, it ends here. In one, it serves until Ctrl-C.")
+        return
+    console.print("Search on, from another terminal:")
     address = f" --address {cluster.gateway}" if not cluster.gateway.endswith(":7700") else ""
     console.print(f'  .venv/bin/sightline search "dancing" --save grid.png{address}')
     console.print(f"\nOr in the browser: [bold]{cluster.web}[/]")

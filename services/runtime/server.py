@@ -15,6 +15,7 @@ from services.runtime.interceptor import Border
 from services.runtime.keys import Keys
 from services.runtime.metrics import calls_of
 from services.runtime.process import Process
+from services.runtime.reflecting import Descriptors
 from services.runtime.settings import Settings
 from services.runtime.wire import methods_of
 from sightline._channel import MAX_MESSAGE
@@ -78,7 +79,7 @@ async def serve(
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
+    reflection.enable_server_reflection(names, server, pool=Descriptors())
     for name in ("", *service_names):
         await health_service.set(name, health_pb2.HealthCheckResponse.NOT_SERVING)
 

@@ -10,12 +10,14 @@ from fastapi.responses import StreamingResponse
 
 from services.web import questions
 from services.web.asking import ERRORS, Route, Timeout
+from services.web.errors import reply
 from services.web.image_routes import IMAGE, Collection, Id
 from services.web.media import media_type
 from services.web.originals import Originals
 from services.web.ranges import matches, span_of
 from services.web.thumbnails import Thumbnails
 from sightline import SearchClient
+from sightline.errors import InvalidArgument
 
 IfNoneMatch = Annotated[str | None, Header(description="An entity tag that the caller has.")]
 
@@ -83,7 +85,10 @@ def router(client: SearchClient, thumbnails: Thumbnails, originals: Originals) -
             headers["etag"] = original.etag
         if matches(if_none_match, original.etag):
             return Response(status_code=304, headers=headers)
-        span = span_of(range if if_range in (None, original.etag) else None, original.size)
+        try:
+            span = span_of(range if if_range in (None, original.etag) else None, original.size)
+        except InvalidArgument as exc:
+            return reply(exc, {"content-range": f"bytes */{original.size}"})
         headers["content-length"] = str(span.end - span.start)
         if span.partial:
             headers["content-range"] = f"bytes {span.start}-{span.end - 1}/{span.size}"

@@ -66,7 +66,8 @@ def test_images(rendered: Render) -> None:
 
 def test_keda_and_hpa_exclude_each_other(rendered: Render) -> None:
     """There is one kind of autoscaler in a release."""
-    scaled: dict[str, Any] = {name: {"autoscaling": {"enabled": True}} for name in ("gateway", "web", "encoder", "searcher")}
+    workloads = ("gateway", "web", "encoder", "searcher")
+    scaled: dict[str, Any] = {name: {"autoscaling": {"enabled": True}} for name in workloads}
     for engine, kind, other in (
         ("hpa", "HorizontalPodAutoscaler", "ScaledObject"),
         ("keda", "ScaledObject", "HorizontalPodAutoscaler"),
@@ -117,7 +118,12 @@ def test_a_build_is_made_once(rendered: Render) -> None:
     names = jobs(rendered, **build()).keys()
     assert len(names) == 2
     assert jobs(rendered, image={"tag": "9.9"}, gateway={"replicas": 5}, **build()).keys() == names
-    changes = [{"run": "2"}, {"source": "s3://bucket/other"}, {"options": ["--scope", "emoji"]}, {"shards": 5}]
+    changes: list[dict[str, Any]] = [
+        {"run": "2"},
+        {"source": "s3://bucket/other"},
+        {"options": ["--scope", "emoji"]},
+        {"shards": 5},
+    ]
     for change in changes:
         assert not jobs(rendered, **build(**change)).keys() & names
 

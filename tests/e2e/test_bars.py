@@ -13,8 +13,8 @@ import pytest
 
 from benchmarks import batching, demo_relevance, padding
 from benchmarks.batching import BATCHED, SINGLE, UNCACHED
+from benchmarks.callers import Load, Order
 from benchmarks.emoji import MODEL, read
-from benchmarks.load import Load, Order
 from services.encoder.model import OpenClipModel, load
 from services.local.cluster import LocalCluster
 from services.local.topology import Topology

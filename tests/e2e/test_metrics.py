@@ -68,16 +68,18 @@ async def test_a_real_prometheus_has_what_is_asked_for(cluster: LocalCluster, tm
             while not any(one.samples[0][1] > 5 for one in await asyncio.to_thread(prometheus.ask, ANSWERED)):
                 await client.search(f"a red apple {time.time()}", top_k=3)
                 await asyncio.sleep(0.05)
-        span = Span(began, time.time(), 1.0, "5s")
         named = {name for one in all_asked() for name in one.metrics} - FOREIGN.keys() - recorded()
         # Those of callers' keys, of the page and of faults are not of this cluster.
         missing = {one for one in named - prometheus.scraped() if not re.match("sightline_(web|caller|refused)_", one)}
         assert missing == set()
-        assert prometheus.ask("namespace:sightline_question_errors:ratio_rate5m")
         row = rows_of(CHART / "dashboards" / "sightline.json")[0]
-        picture = Image.open(BytesIO(draw(row, prometheus, span)))
+        for _ in range(30):  # rules follow what they are made of by some evaluations
+            picture = Image.open(BytesIO(draw(row, prometheus, Span(began, time.time(), 1.0, "5s"))))
+            if min(row.lines.values()) >= 1:
+                break
+            await asyncio.sleep(SECONDS)
         assert picture.size == (24 * 60, 12 * 30)
-        assert min(row.lines.values()) >= 1
+        assert min(row.lines.values()) >= 1, row.lines
 
 
 def test_names_are_by_convention(cluster: LocalCluster) -> None:

@@ -151,6 +151,34 @@ def test_build_publishes_and_rollback_returns(installation: Installation, photos
     assert result.output == "CURRENT of birds is generation 1, before it 2\n"
 
 
+def test_a_publish_that_failed_needs_no_other_build(installation: Installation, photos: Path) -> None:
+    """Where a build is made and its publish fails, the same command publishes what is there, and tidies up."""
+    options = ["--publish", "--searchers", installation.searcher, "--timeout", "0"]
+    assert installation.build(photos, *options).exit_code == 1
+    installation.searching.loaded = [1]
+    result = installation.build(photos, *options)
+    assert "CURRENT of birds is generation 1" in result.output
+    assert not (Path(installation.store) / "birds" / "work").exists()
+
+
+def test_what_is_built_in_a_work_folder_is_published(installation: Installation, photos: Path, tmp_path: Path) -> None:
+    """A publisher is told a work folder instead of a number, waits for what is built there, and tidies it up."""
+    work = str(tmp_path / "work")
+    early = installation.run("publish", "--work", work, "--unchecked")
+    assert (early.exit_code, "no build has ended in" in early.output) == (1, True)
+    assert installation.build(photos, "--work", work, "--keep-work").exit_code == 0
+    result = installation.run("publish", "--work", work, "--unchecked")
+    assert result.output == "CURRENT of birds is generation 1\n"
+    assert not Path(work).exists()
+
+
+def test_parts_do_not_throw_each_other_s_work_away(installation: Installation, photos: Path) -> None:
+    """--restart is refused where several processes build together."""
+    result = installation.build(photos, "--part", "0/2", "--restart")
+    assert result.exit_code == 1
+    assert "--restart: the parts of a build would throw each other's work away" in result.output
+
+
 def test_nobody_to_ask_must_be_said(installation: Installation, photos: Path) -> None:
     """Publishing without searchers needs --unchecked; it is refused before any work is done."""
     result = installation.build(photos, "--publish")

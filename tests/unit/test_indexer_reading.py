@@ -58,7 +58,7 @@ async def test_a_file_that_is_not_there_is_a_refusal(tmp_path: Path, read: Calla
     missing = await read().read(Row("a", "a.png", str(tmp_path / "a.png")))
     unknown = await read().read(Row("a", "x://a.png", "x://a.png"))
     assert isinstance(missing, Refusal)
-    assert "FileNotFoundError" in missing.reason
+    assert missing.reason == "cannot be read: no such file or directory"
     assert isinstance(unknown, Refusal)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from services.local.ports import free_ports
 from services.runtime.calls import call
@@ -114,6 +115,10 @@ async def pooled(*targets: str) -> AsyncIterator[Pool[Echo]]:
         await pool.close()
 
 
+def counted(what: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"sightline_pool_{what}", {"pool": "echo", **labels}) or 0.0
+
+
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON):
         while not holds():
@@ -162,8 +167,10 @@ async def test_the_least_busy_replica_is_asked(replicas: tuple[Replica, Replica]
 async def test_what_a_replica_leaves_unanswered_another_answers(
     replicas: tuple[Replica, Replica], pool: Pool[Echo]
 ) -> None:
-    """A replica ends with questions in flight: the other answers them, and no more are sent to the first."""
+    """A replica ends with questions in flight: the other answers them, and no more are sent to the first. Both are
+    counted: what went on to another, and who is up."""
     a, b = replicas
+    before = counted("failovers_total", reason="gone")
     a.answering.clear()
     asking = [asyncio.create_task(ask(pool)) for _ in range(6)]
     await until(lambda: a.asked == 3)
@@ -173,6 +180,8 @@ async def test_what_a_replica_leaves_unanswered_another_answers(
     assert await ask(pool) == "b"
     assert a.asked == 3
     assert b.asked == 7
+    assert counted("failovers_total", reason="gone") == before + 3
+    assert [counted("replicas", state=state) for state in ("up", "down")] == [1, 1]
 
 
 async def test_a_replica_that_came_back_is_asked_again(replicas: tuple[Replica, Replica], pool: Pool[Echo]) -> None:

@@ -15,6 +15,7 @@ import grpc
 import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import REGISTRY
 
 from services.gateway.settings import GatewaySettings
 from services.runtime.calls import from_rpc_error
@@ -211,6 +212,19 @@ async def test_bytes_that_are_no_message_are_refused(
         error = from_rpc_error(caught.value)
         assert (type(error), error.reason) == (InvalidArgument, "MALFORMED_MESSAGE")
     assert caplog.records == []
+
+
+async def test_a_call_that_its_deadline_cuts_off_counts_as_late(
+    stub: collection_pb2_grpc.CollectionServiceAsyncStub,
+) -> None:
+    """gRPC cancels a call whose deadline has passed; metrics tell it from one whose caller hung up."""
+    labels = {"method": "/sightline.v1.CollectionService/List", "code": "DEADLINE_EXCEEDED"}
+    before = REGISTRY.get_sample_value("sightline_rpc_calls_total", labels) or 0.0
+    with pytest.raises(grpc.aio.AioRpcError):
+        await stub.List(collection_pb2.ListCollectionsRequest(), timeout=0.1)
+    async with asyncio.timeout(5):
+        while REGISTRY.get_sample_value("sightline_rpc_calls_total", labels) != before + 1:
+            await asyncio.sleep(0.01)
 
 
 async def test_calls_have_ids(stub: collection_pb2_grpc.CollectionServiceAsyncStub) -> None:

@@ -316,6 +316,7 @@ def test_originals_are_passed_on_whole_and_in_parts(web: TestClient) -> None:
         assert part.headers["content-range"] == f"bytes {start}-{end - 1}/{len(data)}"
     beyond = web.get(path, headers={"range": "bytes=999999-"})
     assert (beyond.status_code, beyond.json()["reason"]) == (416, "RANGE_NOT_SATISFIABLE")
+    assert beyond.headers["content-range"] == f"bytes */{len(data)}"
     assert web.get(path, headers={"range": "bytes=2-5", "if-range": '"other"'}).status_code == 200
     assert web.get(path, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
     head = web.head(path)

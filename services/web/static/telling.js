@@ -65,7 +65,8 @@ const FAILURES = {
 
 export function failure(error, again) {
   const [kind, title, words] = FAILURES[error.code] ?? ["gone", "Something went wrong.", ""];
-  const told = words || `${error.message}${/[.!?]$/.test(error.message) ? "" : "."}`;
+  const message = error.message.charAt(0).toUpperCase() + error.message.slice(1);
+  const told = words || `${message}${/[.!?]$/.test(error.message) ? "" : "."}`;
   const about = error.requestId && !FAILURES[error.code] ? ` Request ${error.requestId}.` : "";
   const retry = kind === "wrong" ? [] : [el("button", { type: "button", onclick: again }, "Try again")];
   notice(kind, title, told + about, ...retry);

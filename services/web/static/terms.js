@@ -42,7 +42,8 @@ function nameOf(term) {
 
 function face(term, state, generation) {
   const label = el("span", { class: "chip-name", dir: "auto" }, term.kind === "image" && !term.file ? "drop the picture again" : nameOf(term));
-  if (term.kind === "image" && term.preview) return el("span", { class: "face" }, el("img", { src: term.preview, alt: "" }), label);
-  if (term.kind === "id") return el("span", { class: "face" }, el("img", { src: thumbnail(state.collection, term.value, generation), alt: "" }), label);
-  return label;
+  const source = term.kind === "id" ? thumbnail(state.collection, term.value, generation) : term.preview;
+  if (!source) return label;
+  // A file that is no picture, whatever it is called, is refused by the service: its chip is words alone.
+  return el("span", { class: "face" }, el("img", { src: source, alt: "", onerror: (event) => event.target.remove() }), label);
 }

@@ -69,7 +69,7 @@ class Load:
         return Report(**json.loads(self._exchange(json.dumps(asdict(order)))))
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "benchmarks.load"]
+        command = [sys.executable, "-m", "benchmarks.callers"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._exchange(json.dumps(self._texts))
         return self
