@@ -13,11 +13,11 @@ CODE := sightline services training benchmarks tests deploy tools/contract.py to
 # Dozens of processes are started: none should compile its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo observe images test check prove protos chart pins clean
+.PHONY: help demo observe images test check prove cluster cluster-down test-cluster protos chart pins clean
 .DEFAULT_GOAL := help
 
 help:  ## List what can be made.
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/.demo  ## Search 1,840 pictures with a cluster on this machine: set-up, index, six queries, then serve.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server
@@ -51,6 +51,16 @@ prove: .venv/.dev  ## Measure the bars, or one: make prove BAR=name. Figures go 
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) $(LETTERS) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: the bar object-store fails."
 	@$(PYTHON) -m benchmarks $(BAR)
+
+cluster: .venv/.dev  ## Start a real Kubernetes cluster on this machine, closed off: built once, then up in seconds. Needs root.
+	@$(PYTHON) deploy/images.py --model emoji
+	@deploy/cluster/up.sh
+
+cluster-down:  ## End that cluster, without a trace.
+	@deploy/cluster/down.sh
+
+test-cluster: .venv/.dev  ## Test the chart on that cluster, or on the one that KUBECONFIG names.
+	@$(PYTHON) -m pytest tests/cluster
 
 protos: .venv/.dev  ## Write the Python stubs of protos/, the contract's descriptor set, docs/settings.md, the chart's schema.
 	@tools/protos.sh

@@ -19,6 +19,12 @@ from services.local.ports import HOST, free_ports
 from services.local.topology import redis_spec
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves out the tests that need a Kubernetes cluster, unless they are asked for by name."""
+    asked = any("cluster" in Path(argument).parts for argument in config.args)
+    return True if collection_path.name == "cluster" and not asked else None
+
+
 class RedisServer:
     """A redis-server of our own: a cache without files, on a free port."""
 

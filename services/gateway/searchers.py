@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from services.gateway.answers import GroupHits
+from services.gateway.groups import groups_to_ask
 from services.gateway.metrics import GroupMetrics
 from services.gateway.vectors import Vector
 from services.runtime.batcher import Batcher
@@ -260,12 +261,11 @@ class SearcherGroups:
         up = self._pool.up()
         if not up:
             raise Unavailable("no searcher is up", reason="NO_SEARCHER")
-        groups = [replica.groups for replica in up if replica.has(manifest)]
-        if not groups:
+        having = [(replica.group, replica.groups) for replica in up if replica.has(manifest)]
+        if not having:
             message = f"no searcher has generation {manifest.generation} of {manifest.collection!r} loaded"
             raise FailedPrecondition(message, reason="GENERATION_NOT_LOADED", field="generation")
-        # While the number of groups changes both are there: ask those that are more.
-        return max(set(groups), key=groups.count)
+        return groups_to_ask(having, len(manifest.shards))
 
 
 def _with_margin(deadline: float) -> float:

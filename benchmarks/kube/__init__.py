@@ -1,0 +1,1 @@
+"""Kubernetes clusters as tests and bars drive them: through kubectl and helm, as any user would."""
