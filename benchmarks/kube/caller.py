@@ -58,6 +58,7 @@ async def ask(client: Client, number: int, order: dict[str, Any]) -> dict[str, A
             "images": [hit.image.id for hit in result.hits] != [hit.id for hit in result.hits],
             "scores": [hit.score for hit in result.hits],
             "shards": [result.coverage.shards_asked, result.coverage.shards_answered],
+            "matched": result.coverage.images_matched,
             "degraded": [one.reason for one in result.degraded],
             "cache": str(result.cache),
         }

@@ -197,7 +197,7 @@ def _result(call: Mapping[str, Any]) -> SearchResult:
     degraded = tuple(Degradation(reason, "") for reason in call["degraded"])
     return SearchResult(
         tuple(hits),
-        Coverage(asked, answered, 0),
+        Coverage(asked, answered, call["matched"], images_matched=call["matched"]),
         degraded,
         Model("", "", 0),
         call["generation"],
