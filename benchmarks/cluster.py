@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.emoji import draw, read, some
-from benchmarks.kube import images
+from benchmarks.kube import images, page
 from benchmarks.kube.checked import Asked, judge, load
 from benchmarks.kube.cluster import Cluster, KubeError, until
 from benchmarks.kube.indexing import build
@@ -83,6 +83,8 @@ def prove(cluster: Cluster, proof: Proof, *, calls: int = 600, rate: float = 20.
         life.scale(node)
         life.close_off()
         life.remove()
+    with steps.step("docs/kubernetes.md, word for word"):
+        page.follow(cluster, proof, node=node)
 
 
 class Life:
