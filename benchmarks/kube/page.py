@@ -46,10 +46,8 @@ def follow(cluster: Cluster, proof: Proof, *, node: str) -> None:
     """
     with placed(cluster, STORE_NAMESPACE, node=node) as place, TemporaryDirectory() as made:
         folder = Path(made)
-        keys = cluster.get(f"--namespace={STORE_NAMESPACE}", "secret", "store-keys")["data"]
-        known, secret = (
-            base64.b64decode(keys[f"AWS_{one}"]).decode() for one in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
-        )
+        kept = cluster.get(f"--namespace={STORE_NAMESPACE}", "secret", "store-keys")["data"]
+        keys = {name: base64.b64decode(one).decode() for name, one in kept.items()}
         here = {
             '"$KEY"': keys["AWS_ACCESS_KEY_ID"],
             '"$SECRET"': keys["AWS_SECRET_ACCESS_KEY"],
