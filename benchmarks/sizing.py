@@ -68,8 +68,8 @@ def bar() -> dict[str, object]:
     _, images = texts_and_images(max(SIZES))
     with TemporaryDirectory() as name:
         for factory, more in INDEXES.items():
-            small, large = (_searcher(Path(name), factory, images[:size], more) for size in SIZES)
-            added = _of_an_image(small, large)
+            small, large = (measured(Path(name), factory, images[:size], queries=QUERIES * more) for size in SIZES)
+            added = of_an_image(small, large)
             proof.figures |= {f"{factory}: {what}": figure for what, figure in added.items()}
         proof.figures |= _serving(Path(name) / "serving")
     figures = proof.figures
@@ -80,8 +80,16 @@ def bar() -> dict[str, object]:
     )
 
 
-def _searcher(folder: Path, factory: str, images: Vectors, more: int) -> Searcher:
-    """Serves a collection by one searcher, and asks it by vectors."""
+def measured(folder: Path, factory: str, images: Vectors, *, queries: int, rounds: int = ROUNDS) -> Searcher:
+    """Serves images, float32 [n, d], in one shard by one searcher, and asks it by vectors.
+
+    Args:
+        folder: for the store and what the processes write.
+        factory: of the index, as FAISS names it.
+        images: unit vectors.
+        queries: of a round.
+        rounds: over which the median is taken, after one that does not count.
+    """
     home = folder / f"{factory.split(',', maxsplit=1)[0]}-{len(images)}"
     disk = _publish(str(home / "store"), factory, images)
     alone = Topology(groups=1, encoders=0, redis=False)
@@ -91,10 +99,10 @@ def _searcher(folder: Path, factory: str, images: Vectors, more: int) -> Searche
     )
     with cluster, Load(["none"]) as load:
         asyncio.run(_answers(cluster.gateway, images[0]))
-        order = Order([cluster.gateway], QUERIES * more, CALLERS, DIMENSION)
+        order = Order([cluster.gateway], queries, CALLERS, DIMENSION)
         load(order)
-        rounds = [_cpu(cluster, load, order, "searcher-0-0") for _ in range(ROUNDS)]
-        return Searcher(len(images), disk, _resident(cluster.processes["searcher-0-0"].pid), median(rounds))
+        seconds = [_cpu(cluster, load, order, "searcher-0-0") for _ in range(rounds)]
+        return Searcher(len(images), disk, _resident(cluster.processes["searcher-0-0"].pid), median(seconds))
 
 
 def _publish(store_url: str, factory: str, images: Vectors) -> int:
@@ -130,7 +138,7 @@ async def _answers(gateway: str, vector: Vectors) -> None:
     raise TimeoutError(f"{gateway} does not answer")
 
 
-def _of_an_image(small: Searcher, large: Searcher) -> dict[str, float]:
+def of_an_image(small: Searcher, large: Searcher) -> dict[str, float]:
     """What a million images add, by the difference of two sizes; and the rest."""
     more = large.images - small.images
     added = (large.memory - small.memory) / more
