@@ -198,9 +198,10 @@ class Life:
     def _ask(self, when: str) -> None:
         """Asks from a pod outside of the release, by the name behind which all gateways are, and checks the answers."""
         oracle = next(iter(self._oracles.values()))
-        address = f"dns:///{self.release.name}-gateway-headless.{self.place.namespace}.svc.cluster.local:7700"
         asked = Asked(self._texts, oracle.ids, oracle.dimension, self._first)
-        with load(self.place.python(CALLER), address, asked, rate=self._rate, calls=self._calls) as answered:
+        with load(
+            self.place.python(CALLER), self.release.address, asked, rate=self._rate, calls=self._calls
+        ) as answered:
             pass
         self._first += self._calls
         verdict = judge(answered, self._oracles)

@@ -33,6 +33,11 @@ class Release:
     values: Sequence[Path] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def address(self) -> str:
+        """All of its gateways, as callers in the cluster know them."""
+        return f"dns:///{self.name}-gateway-headless.{self.namespace}.svc.cluster.local:7700"
+
     def install(self, *words: str, timeout: int = WAIT_SECONDS) -> None:
         """Installs, and waits until all is ready. Raises KubeError."""
         self._helm("install", self.name, str(CHART), *self._values(), *_waiting(timeout), *words, timeout=timeout)

@@ -174,6 +174,17 @@ def test_selectors_never_change(rendered: Render) -> None:
             assert one["spec"]["selector"] == after[name]["spec"]["selector"]
 
 
+def test_a_group_that_leaves_stays_as_it_was(rendered: Render) -> None:
+    """With fewer groups, those that are left over stay untouched until they are no longer named."""
+    before = rendered(searcher={"groups": 3})
+    meanwhile = rendered(searcher={"groups": 2, "leaving": 3})
+    leaver = "Deployment/sightline-searcher-2"
+    assert meanwhile[leaver] == before[leaver]
+    told = [env(meanwhile[f"Deployment/sightline-searcher-{group}"])["SIGHTLINE_GROUPS"] for group in range(3)]
+    assert told == ["2", "2", "3"]
+    assert leaver not in rendered(searcher={"groups": 2})
+
+
 def test_mutual_tls(rendered: Render) -> None:
     """With certificates asked for, gateways get theirs, and the page what it trusts and shows."""
     tls = {"enabled": True, "existingSecret": "gateway-tls", "clientCertificates": True, "webSecret": "web-tls"}

@@ -27,6 +27,9 @@
 {{- end -}}
 {{- include "sightline.checkImage" (dict "name" "image.tag" "tag" $v.image.tag) -}}
 
+{{- if and $v.searcher.leaving (le (int $v.searcher.leaving) (int $v.searcher.groups)) -}}
+{{- fail (printf "searcher.leaving: %d groups do not leave where there are %d (searcher.groups)" (int $v.searcher.leaving) (int $v.searcher.groups)) -}}
+{{- end -}}
 {{- range $collection, $build := $v.indexer.builds -}}
 {{- if and $build.schedule (gt (int ($build.parts | default 1)) 1) -}}
 {{- fail (printf "indexer.builds.%s.parts: a build by schedule is made in one part" $collection) -}}

@@ -168,7 +168,7 @@
 {{- define "sightline.searcherPlaces" -}}
 - {name: SIGHTLINE_STORE, value: {{ .root.Values.store.url | quote }}}
 - {name: SIGHTLINE_GROUP, value: {{ .group | quote }}}
-- {name: SIGHTLINE_GROUPS, value: {{ int .root.Values.searcher.groups | quote }}}
+- {name: SIGHTLINE_GROUPS, value: {{ int .groups | quote }}}
 - {name: SIGHTLINE_CACHE_DIR, value: /var/cache/sightline}
 - {name: OMP_NUM_THREADS, value: "1"}
 - {name: HOME, value: /tmp}
