@@ -157,7 +157,7 @@ class Life:
         release, proof = self.release, self.proof
         with monitored(release.cluster, self.place.namespace, node=node) as monitoring:
             with self.steps.step("autoscalers switched on"):
-                on = {"enabled": True, "minReplicas": 2, "maxReplicas": 3, "cpu": 40, "behavior": QUICK}
+                on = {"enabled": True, "minReplicas": 2, "maxReplicas": 3, "cpu": 60, "behavior": QUICK}
                 release.upgrade(
                     prometheusAdapter__enabled=True,
                     gateway__autoscaling=on,
@@ -168,7 +168,7 @@ class Life:
                     monitoring.serve_custom_metrics(f"{self.place.namespace}/{self._adapter()}")
                 self._await_metrics()
             wanted = {GATEWAY: 3, ENCODER: 3, **dict.fromkeys(SEARCHERS, 3)}
-            with self.steps.step("scaled up under load"), ghz(release, self._service(), 60, 180):
+            with self.steps.step("scaled up under load"), ghz(release, self._service(), 150, 180):
                 proof.figures["seconds until scaled up"] = watch_until(release, wanted, above=True, seconds=170)
             with self.steps.step("scaled down without"):
                 down = dict.fromkeys(wanted, 2)
