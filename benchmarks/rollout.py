@@ -44,7 +44,7 @@ SAMPLE_SECONDS = 40.0
 SIDE_BY_SIDE = {"rollout": {"maxSurge": "100%", "maxUnavailable": 0}, "minReadySeconds": 45}
 """New searchers beside all old ones, for longer than their loading times differ and names take to be known."""
 
-SECOND, SECOND_CALLS = "second", 300
+SECOND, SECOND_STORE, SECOND_CALLS = "sightline-2", f"{STORE}-2", 300
 """Another release, and what is asked of it."""
 
 OTHER_TAG = "next"
@@ -200,11 +200,11 @@ class Life:
         Its model is the same one, as only that is in the image: what is done is what is done for another.
         """
         other = Release(self.release.cluster, NAMESPACE, SECOND, self.release.values, dict(images.values()))
-        other.settings |= {"store.url": f"{STORE}-{SECOND}", "web.enabled": False}
+        other.settings |= {"store.url": SECOND_STORE, "web.enabled": False}
         with self.happening("a second release for another model"):
             other.install()
             build(other, source)
-            generation, oracle = self.place.oracle(store=f"{STORE}-{SECOND}")
+            generation, oracle = self.place.oracle(store=SECOND_STORE)
             python = self.place.python(CALLER)
             asked = Asked(self.answered.order["texts"], oracle.ids, oracle.dimension)
             with load(python, other.address, asked, rate=RATE, calls=SECOND_CALLS) as answered:
