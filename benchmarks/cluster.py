@@ -168,7 +168,7 @@ class Life:
                     monitoring.serve_custom_metrics(f"{self.place.namespace}/{self._adapter()}")
                 self._await_metrics()
             wanted = {GATEWAY: 3, ENCODER: 3, **dict.fromkeys(SEARCHERS, 3)}
-            with self.steps.step("scaled up under load"), ghz(release, self._service(), 150, 180):
+            with self.steps.step("scaled up under load"), ghz(release, release.service, 150, 180):
                 proof.figures["seconds until scaled up"] = watch_until(release, wanted, above=True, seconds=170)
             with self.steps.step("scaled down without"):
                 down = dict.fromkeys(wanted, 2)
@@ -208,10 +208,6 @@ class Life:
         self.proof.figures[when] = verdict.figures()
         if not verdict.whole or verdict.calls != self._calls:
             self.proof.faults.append(f"{when}: {verdict.figures()}")
-
-    def _service(self) -> str:
-        address = self.release.get("service", GATEWAY)["spec"]["clusterIP"]
-        return f"{address}:7700"
 
     def _adapter(self) -> str:
         found = self.release.get("configmaps", f"--selector=app.kubernetes.io/instance={self.release.name}")["items"]

@@ -21,6 +21,7 @@ from benchmarks.kube.own import running
 from benchmarks.kube.place import STORE, Place, placed
 from benchmarks.kube.processes import container, counters, exhaust_memory, started
 from benchmarks.kube.release import Release
+from benchmarks.kube.scaling import ghz
 from benchmarks.kube.steps import Steps
 from benchmarks.oracle import Oracle
 from benchmarks.proof import Proof
@@ -41,6 +42,8 @@ DISCOVERY_SECONDS = 11.0
 
 MOST_OVER_LEAST = 1.3
 SAMPLE_SECONDS = 40.0
+NEW_TEXTS = 30
+"""A second."""
 SIDE_BY_SIDE = {"rollout": {"maxSurge": "100%", "maxUnavailable": 0}, "minReadySeconds": 45}
 """New searchers beside all old ones, for longer than their loading times differ and names take to be known."""
 
@@ -212,6 +215,7 @@ class Life:
             verdict = judge(answered, {generation: oracle})
             self.steps.proof.figures["asked of the second release"] = verdict.figures()
             self.steps.proof.holds("the second release answers rightly", verdict.whole)
+        with self.happening("one of two releases is removed"):
             other.uninstall()
 
     def lose_pods(self) -> None:
@@ -245,21 +249,25 @@ class Life:
         """New replicas have their share soon after they are ready."""
         for component, deployment, metric in SHARED:
             name = f"{self.release.name}-{deployment}"
-            with self.happening(f"one more {component}"):
+            # Beside the checked calls, others each with a text of its own: gateways have the vectors of the former.
+            with self.happening(f"one more {component}"), ghz(self.release, self.release.service, NEW_TEXTS, 600):
                 self.release.kubectl("scale", f"deployment/{name}", "--replicas=3")
                 self.release.settle(name)
                 time.sleep(DISCOVERY_SECONDS + SHARE_SECONDS)
-                labels = {"group": "0"} if component == "searcher" else {}
-                before = counters(self.release, component, metric, **labels)
-                time.sleep(SAMPLE_SECONDS)
-                after = counters(self.release, component, metric, **labels)
-                done = {pod: after[pod] - before[pod] for pod in before}
-                proportion = max(done.values()) / max(1, min(done.values()))
-                self.steps.proof.figures[f"one more {component}: work"] = sorted(done.values())
-                self.steps.proof.figures[f"one more {component}: busiest over least busy"] = round(proportion, 3)
-                self.steps.proof.holds(f"one more {component}: fair", proportion <= MOST_OVER_LEAST and len(done) == 3)
+                self._expect_fair(component, metric)
                 self.release.kubectl("scale", f"deployment/{name}", "--replicas=2")
                 self.release.settle(name)
+
+    def _expect_fair(self, component: str, metric: str) -> None:
+        labels = {"group": "0"} if component == "searcher" else {}
+        before = counters(self.release, component, metric, **labels)
+        time.sleep(SAMPLE_SECONDS)
+        after = counters(self.release, component, metric, **labels)
+        done = {pod: after[pod] - before[pod] for pod in before}
+        proportion = max(done.values()) / max(1, min(done.values()))
+        figures = {"work": sorted(done.values()), "busiest over least busy": round(proportion, 3)}
+        self.steps.proof.figures |= {f"one more {component}: {what}": figure for what, figure in figures.items()}
+        self.steps.proof.holds(f"one more {component}: fair", proportion <= MOST_OVER_LEAST and len(done) == 3)
 
     def lose_a_node(self) -> None:
         """A node falls silent: no reset ever comes from it. Then it is back."""
