@@ -19,6 +19,7 @@ from benchmarks.kube.reach import reached, targets_of
 from benchmarks.kube.release import CHART, Release
 from benchmarks.kube.scaling import ghz, watch_until
 from benchmarks.kube.steps import Steps
+from benchmarks.kube.watching import watched
 from benchmarks.oracle import Oracle
 from benchmarks.proof import Proof
 
@@ -168,12 +169,26 @@ class Life:
                     monitoring.serve_custom_metrics(f"{self.place.namespace}/{self._adapter()}")
                 self._await_metrics()
             wanted = {GATEWAY: 3, ENCODER: 3, **dict.fromkeys(SEARCHERS, 3)}
-            with self.steps.step("scaled up under load"), ghz(release, release.service, 150, 180):
-                proof.figures["seconds until scaled up"] = watch_until(release, wanted, above=True, seconds=170)
+            with ghz(release, release.service, 150, 600):
+                with self.steps.step("scaled up under load"):
+                    proof.figures["seconds until scaled up"] = watch_until(release, wanted, above=True, seconds=170)
+                with self.steps.step("upgraded and rolled back while scaled up"):
+                    self._change_while_scaled(wanted)
             with self.steps.step("scaled down without"):
                 down = dict.fromkeys(wanted, 2)
                 proof.figures["seconds until scaled down"] = watch_until(release, down, above=False, seconds=240)
             self._ask("after scaling")
+
+    def _change_while_scaled(self, wanted: dict[str, int]) -> None:
+        """What the autoscalers have said stays, whatever else is changed, and changed back."""
+        release = self.release
+        with watched(release) as watch:
+            release.upgrade(web__settings={"log_level": "DEBUG"})
+            revision = int(release.revisions()[-1]["revision"])
+            release.upgrade(web__settings={"log_level": "INFO"})
+            release.rollback(revision)
+        asked = {name: watch.asked[name] for name in wanted}
+        self.proof.expect("fewest replicas asked for while upgraded and rolled back", asked, wanted)
 
     def close_off(self) -> None:
         """A pod that no policy names reaches the gateway, and nothing behind it."""

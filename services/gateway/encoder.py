@@ -101,7 +101,7 @@ class Encoders:
 
     def model(self) -> Model:
         """Returns the model that is served; Unavailable where no encoder is up."""
-        for replica in self._pool.up():
+        for replica in (*self._pool.staying(), *self._pool.up()):
             if replica.model:
                 return replica.model
         raise Unavailable("no encoder is up", reason="NO_ENCODER")

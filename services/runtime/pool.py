@@ -135,8 +135,12 @@ class Pool(Generic[B]):
         return self._members.values()
 
     def up(self) -> list[B]:
-        """The backends that are up; those that are leaving only where there are no others."""
-        return [member.backend for member in _preferred([m for m in self._members.values() if m.up])]
+        """The backends that are up, those that are leaving among them."""
+        return [member.backend for member in self._members.values() if member.up]
+
+    def staying(self) -> list[B]:
+        """Those of `up` whose names have them."""
+        return [member.backend for member in self._members.values() if member.up and not member.leaving]
 
     async def call(
         self,
@@ -266,7 +270,7 @@ class Pool(Generic[B]):
 
     def _count(self) -> None:
         self._metrics.replicas(member.up for member in self._members.values() if not member.leaving)
-        self._changed(self.up())
+        self._changed(self.staying())
 
 
 def _preferred(members: Sequence[Member[B]]) -> Sequence[Member[B]]:

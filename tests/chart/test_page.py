@@ -8,8 +8,9 @@ import subprocess
 import yaml
 
 from benchmarks.charts.rendering import of_kind, render
-from benchmarks.kube.page import blocks
+from benchmarks.kube.page import PAGE, blocks
 
+NOT_RUN = ("docker build", "helm install adapter")
 _FILE = re.compile(r"^cat >(\S+) <<'END'\n(.*?)^END$", re.MULTILINE | re.DOTALL)
 
 
@@ -19,6 +20,14 @@ def test_its_commands_are_sound_shell() -> None:
     for block in blocks():
         read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, check=False)
         assert read.stderr == "", block
+
+
+def test_what_is_not_run_is_known() -> None:
+    """Of the page's commands only those are not run that need an engine, a registry or a chart of others."""
+    fences = re.findall(r"^```(\S*)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    unmarked = [text for language, text in fences if language not in ("sh", "yaml")]
+    assert [one for one in unmarked if not any(known in one for known in NOT_RUN)] == []
+    assert len(unmarked) == len(NOT_RUN)
 
 
 def test_its_values_make_a_release_that_builds_a_collection() -> None:

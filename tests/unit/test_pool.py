@@ -326,7 +326,7 @@ async def test_a_name_stands_for_all_its_addresses(named: tuple[Names, str, list
         names.addresses = ["127.0.0.3", "127.0.0.4"]
         two.answering.clear()
         asking = await in_flight(two, ask(pool))
-        await until(lambda: len(pool.up()) == 2 and sum(not member.leaving for member in pool.members) == 2)
+        await until(lambda: len(pool.staying()) == 2 and len(pool.up()) == 3)
         assert {await ask(pool) for _ in range(20)} == {"3", "4"}
         two.answering.set()
         assert await asking in {"2", "3", "4"}

@@ -120,6 +120,16 @@
 - name: SIGHTLINE_GATEWAY_KEY
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: key}}
 {{- end }}
+{{- if .Values.web.originalsSecret }}
+{{- include "sightline.variables" .Values.store.env }}
+{{- end }}
+{{- end -}}
+
+{{/* Keys to the bucket of originals, which need not be that of the index. */}}
+{{- define "sightline.webEnvironment" -}}
+{{- with .Values.web.originalsSecret }}
+- secretRef: {name: {{ . | quote }}}
+{{- end }}
 {{- end -}}
 
 {{- define "sightline.webMounts" -}}
