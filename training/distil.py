@@ -93,22 +93,21 @@ def _task(given: argparse.Namespace) -> Task:
 
 
 def _tell(done: Done, task: Task, given: argparse.Namespace) -> None:
+    before, after = done.teacher, done.student
     costs = {
-        "megabytes": tuple(f"{one.bytes / 1e6:.2f}" for one in (done.teacher, done.student)),
-        "CPU ms per text, asked alone": tuple(f"{one.milliseconds:.3f}" for one in (done.teacher, done.student)),
+        "megabytes": (f"{before.bytes / 1e6:.2f}", f"{after.bytes / 1e6:.2f}"),
+        "CPU ms per text, asked alone": (f"{before.milliseconds:.3f}", f"{after.milliseconds:.3f}"),
     }
     print(f"{task.out}: a student of {task.teacher}")
-    for what, (before, after) in costs.items():
-        print(f"  {what:30} {before} → {after}")
+    for what, (one, other) in costs.items():
+        print(f"  {what:30} {one} → {other}")
     if not done.comparison or not task.judged:
         return
-    for name, one in done.comparison.differences.items():
-        print(f"  {name:30} {one.before:.3f} → {one.after:.3f}")
+    for name, found in done.comparison.differences.items():
+        print(f"  {name:30} {found.before:.3f} → {found.after:.3f}")
     files = task.judged.files
     if given.json:
-        write_comparison(
-            done.comparison, given.json, costs={"before": asdict(done.teacher), "after": asdict(done.student)}
-        )
+        write_comparison(done.comparison, given.json, costs={"before": asdict(before), "after": asdict(after)})
     if given.report:
         page = comparison_page(done.comparison, lambda ids: thumbnails(files, ids), costs)
         given.report.write_text(page, encoding="utf-8")
