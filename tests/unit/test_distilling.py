@@ -105,7 +105,8 @@ def test_a_student_comes_to_answer_as_its_teacher(teacher: Path, images: list[st
     known = load(str(teacher), device="cpu")
     assert (vectors(known) * vectors(student)).sum(axis=1).min() > 0.95
     noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
-    seen = known.finish(known.run_images([noise])), student.finish(student.run_images([noise]))
+    both: tuple[Model, ...] = (known, student)
+    seen = [model.finish(model.run_images([noise])) for model in both]
     assert float((seen[0] * seen[1]).sum()) > 0.99
     assert student.card.preparation == known.card.preparation
 

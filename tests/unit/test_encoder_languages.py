@@ -22,8 +22,8 @@ from tests.tiny_clip import tiny_clip, tiny_config, whole_tokenizer
 PAGE = Path(__file__).parents[2] / "docs" / "languages.md"
 TEXTS = ["x", "a photo of a big red dog on the grass", "红苹果", "manzana roja", "снеговик в лесу", "many words " * 40]
 
-M2M = {"d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
-HEADS = {"decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "pad_token_id": 1}
+M2M: dict[str, Any] = {"d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
+HEADS: dict[str, Any] = {"decoder_attention_heads": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "pad_token_id": 1}
 TOWERS: dict[str, tuple[Any, str]] = {
     "XLM-R": (
         XLMRobertaConfig(

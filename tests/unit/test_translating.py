@@ -75,9 +75,9 @@ def test_a_text_that_needs_no_translation_or_is_unknown_is_read_as_it_is(folder:
 
 
 def test_how_sure_one_must_be_is_a_setting(folder: Path) -> None:
-    """At a certainty that nothing reaches, every text is read as it is."""
-    assert translated(FakeModel(), folder, 1.0).read(["der hund"]) == ["der hund"]
-    assert translated(FakeModel(), folder, 0.0).read(["der hund"]) == ["the dog"]
+    """At a certainty that a text does not reach, it is read as it is; at a lower one it is translated."""
+    assert translated(FakeModel(), folder, 0.999).read([GERMAN]) == [GERMAN]
+    assert translated(FakeModel(), folder, 0.5).read([GERMAN]) == [ENGLISH]
 
 
 def test_a_word_that_is_not_known_stays(folder: Path) -> None:
@@ -118,8 +118,8 @@ async def test_a_translation_that_fails_fails_its_own_text_alone() -> None:
         *(engine.text(text) for text in ("hund", "kaputt", "Plain")), return_exceptions=True
     )
     await engine.close()
-    np.testing.assert_array_equal(outcomes[0], vector_of_text("HUND"))  # type: ignore[arg-type]
-    np.testing.assert_array_equal(outcomes[2], vector_of_text("Plain"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(outcomes[0], vector_of_text("HUND"))
+    np.testing.assert_array_equal(outcomes[2], vector_of_text("Plain"))
     assert isinstance(outcomes[1], InternalError)
     assert outcomes[1].reason == "TRANSLATION_FAILED"
 
