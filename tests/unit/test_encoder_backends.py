@@ -9,12 +9,14 @@ import pytest
 from services.encoder import backends
 from services.encoder.backends import Backend, choose
 from services.encoder.exported import EXPORT_FILE
-from services.encoder.sources import LoadError
+from services.encoder.sources import CONFIG_FILE, LoadError
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> str:
-    (tmp_path / EXPORT_FILE).write_text("{}")
+    """A folder that both backends can run."""
+    for name in (EXPORT_FILE, CONFIG_FILE):
+        (tmp_path / name).write_text("{}")
     return str(tmp_path)
 
 
