@@ -52,6 +52,14 @@ def test_told(exported: str, backend: Backend) -> None:
     assert choose(backend, exported, "auto") == backend
 
 
+def test_an_export_alone(exported: str, gpu: bool) -> None:
+    """A folder that torch cannot load runs on onnxruntime, GPU or not, and torch is refused it."""
+    (Path(exported) / CONFIG_FILE).unlink()
+    assert choose("auto", exported, "auto") == "onnx"
+    with pytest.raises(LoadError, match="export alone"):
+        choose("torch", exported, "auto")
+
+
 @pytest.mark.usefixtures("no_torch")
 @pytest.mark.parametrize("backend", ["auto", "torch"])
 def test_needs_torch(backend: Backend) -> None:
