@@ -118,7 +118,7 @@ class Encoders:
 
         Where none has been up yet it is nothing that an encoder says: older answers might be of another reading.
         """
-        for replica in self._pool.up():
+        for replica in (*self._pool.staying(), *self._pool.up()):
             if replica.model and replica.model.digest == digest:
                 self._readings[digest] = replica.reading
                 break

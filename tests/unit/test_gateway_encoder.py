@@ -39,6 +39,9 @@ class Pool:
     def up(self) -> list[Replica]:
         return self.replicas
 
+    def staying(self) -> list[Replica]:
+        return self.replicas
+
     async def call(
         self,
         use: Callable[[Replica, float], Awaitable[Vector]],
