@@ -258,11 +258,12 @@ class SearcherGroups:
 
     def _groups(self, manifest: Manifest) -> int:
         """Returns how many groups there are, by those that have the generation."""
-        if not self._pool.up():
+        up = self._pool.up()
+        if not up:
             raise Unavailable("no searcher is up", reason="NO_SEARCHER")
         able, staying = (
             [(replica.group, replica.groups) for replica in replicas if replica.has(manifest)]
-            for replicas in (self._pool.up(), self._pool.staying())
+            for replicas in (up, self._pool.staying())
         )
         if not able:
             message = f"no searcher has generation {manifest.generation} of {manifest.collection!r} loaded"
