@@ -39,7 +39,7 @@ async def test_a_stream_reopens_when_the_server_ends_it(servicer: Servicer, clie
     answers = [answer async for answer in client.search_stream([f"pear {n}" for n in range(20)], window=8)]
     assert sorted(answer.index for answer in answers) == list(range(20))
     assert all(answer.result[0].id == "pear" for answer in answers)
-    assert servicer.streams == 7
+    assert servicer.streams >= 7  # more where an end overtakes an answer, which is then asked for again
 
 
 async def test_an_idle_stream_that_was_ended_opens_again_when_needed(servicer: Servicer, client: Client) -> None:

@@ -223,7 +223,7 @@ function close() {
   const id = state.open;
   if (id === null) return;
   note({ open: null });
-  grid.focusId(id);
+  if (document.activeElement !== $("q")) grid.focusId(id); // whoever has gone on to the box stays there
 }
 
 $("q").addEventListener("input", (event) => {
