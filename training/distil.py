@@ -17,68 +17,48 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-import torch
-
-from services.encoder.sources import LoadError
-from sightline.errors import SightlineError
 from training.distilling.running import Done, Task, distil
 from training.evaluation.comparison import write_comparison
-from training.evaluation.lines import BadLine
 from training.evaluation.page import comparison_page
-from training.evaluation.pictures import locations, read_rows, thumbnails
-from training.evaluation.queries import read_queries
+from training.evaluation.pictures import thumbnails
 from training.export import ExportError
-from training.finetune import FAILED, MISTAKEN, at_least, share
-from training.finetuning.loop import Plan
-from training.finetuning.running import Judged
 from training.finetuning.table import read_captions
 from training.graphs import Kept
+from training.options import (
+    add_folders,
+    add_judged,
+    add_loop,
+    at_least,
+    command_line,
+    judged_by,
+    obeyed,
+    plan_of,
+    share,
+    work_of,
+)
 
 _TASK = Task("", (), Path(), Path())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Does what the command line asks; returns the exit code."""
-    given = parser().parse_args(arguments)
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    try:
-        task = _task(given)
-        done = distil(task)
-    except (BadLine, ExportError, LoadError, OSError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return MISTAKEN
-    except SightlineError as error:
-        print(f"{error} ({error.reason})", file=sys.stderr)
-        return FAILED
-    _tell(done, task, given)
-    return 0
+    return obeyed(parser().parse_args(arguments), _distil, ExportError)
+
+
+def _distil(given: argparse.Namespace) -> None:
+    task = _task(given)
+    _tell(distil(task), task, given)
 
 
 def _task(given: argparse.Namespace) -> Task:
-    for file in (given.report, given.json):
-        if file and not file.parent.is_dir():
-            raise ValueError(f"{file} cannot be written: there is no folder {file.parent}")
-    if (given.report or given.json) and not given.queries:
-        raise ValueError("a report needs --queries and --images")
-    if given.queries and not given.images:
-        raise ValueError("--queries needs --images: the pictures to rank")
+    judged = judged_by(given)
     captions, images = read_captions(given.table)
-    plan = Plan(
-        steps=given.steps,
-        rate=given.rate,
-        weight_decay=_TASK.plan.weight_decay,
-        precision="bf16" if given.device.startswith("cuda") else "fp32",
-        seed=given.seed,
-        save_seconds=given.save_seconds,
-        workers=given.workers,
-    )
     return Task(
         teacher=given.teacher,
         pretrained=given.pretrained,
         captions=captions,
         images=images,
-        work=given.work or given.out.with_name(f"{given.out.name}.work"),
+        work=work_of(given),
         out=given.out,
         vocabulary=given.vocabulary,
         width=given.width,
@@ -86,8 +66,8 @@ def _task(given: argparse.Namespace) -> Task:
         dropout=given.dropout,
         batch=given.batch,
         kept=given.weights,
-        plan=plan,
-        judged=Judged(read_queries(given.queries), locations(read_rows(given.images))) if given.queries else None,
+        plan=plan_of(given, weight_decay=_TASK.plan.weight_decay),
+        judged=judged,
         device=given.device,
     )
 
@@ -115,34 +95,19 @@ def _tell(done: Done, task: Task, given: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """What the command line may say."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.distil", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line("training.distil", __doc__)
     parser.add_argument("teacher", help="a folder, hf-hub:REPOSITORY, or open_clip's name")
     parser.add_argument("table", type=Path, help="CSV, TSV or JSONL with caption and, where there are images, uri")
-    parser.add_argument("--pretrained", default="", help="beside open_clip's name: a tag, or a file of weights")
-    parser.add_argument("--out", type=Path, required=True, help="the student's folder")
-    parser.add_argument("--work", type=Path, help="states, to go on from; OUT.work by default")
+    add_folders(parser, "the student's folder")
     parser.add_argument("--weights", choices=get_args(Kept), default=_TASK.kept, help="how the folder keeps them")
     shape = parser.add_argument_group("the student")
     shape.add_argument("--vocabulary", type=at_least(0), default=0, help="of its own tokenizer; 0: the teacher's")
     shape.add_argument("--width", type=at_least(1), default=_TASK.width, help="of the vectors of pieces of words")
     shape.add_argument("--hidden", type=at_least(1), default=_TASK.hidden, help="of its wide layer")
     how = parser.add_argument_group("how it learns")
-    how.add_argument("--steps", type=at_least(1), default=_TASK.plan.steps)
-    how.add_argument("--batch", type=at_least(1), default=_TASK.batch, help="captions in a step")
-    how.add_argument("--rate", type=float, default=_TASK.plan.rate, help="the peak of the learning rate")
     how.add_argument("--dropout", type=share, default=_TASK.dropout, help="share of pieces left out")
-    how.add_argument("--seed", type=int, default=_TASK.plan.seed)
-    how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    how.add_argument("--threads", type=at_least(0), default=0, help="of the CPU; 0 leaves it to torch")
-    how.add_argument("--workers", type=at_least(0), default=0, help="processes that prepare batches")
-    how.add_argument("--save-seconds", type=float, default=_TASK.plan.save_seconds, help="between states")
-    judged = parser.add_argument_group("what both are judged by")
-    judged.add_argument("--queries", type=Path, help="JSONL: docs/evaluation.md")
-    judged.add_argument("--images", type=Path, help="the pictures to rank: a folder, or JSONL as the indexer takes it")
-    judged.add_argument("--report", type=Path, help="write an HTML page of teacher and student here")
-    judged.add_argument("--json", type=Path, help="write JSON of teacher and student here")
+    add_loop(how, _TASK.plan, _TASK.batch)
+    add_judged(parser.add_argument_group("what both are judged by"), "teacher and student")
     return parser
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,13 @@ from training.finetuning.towers import Side, Towers
 from training.finetuning.varying import Views, Words
 from training.finetuning.work import claim
 
+Weights = Mapping[str, Tensor]
+
 BANK = 50_000
 """Up to so many images of a locked tower every one is a negative to every caption."""
+
+SHARES = tuple(tenths / 10 for tenths in range(10, 0, -1))
+"""How much of what was learnt is tried, where that is asked for."""
 
 _READ_TOGETHER = 64
 
@@ -62,6 +67,8 @@ class Task:
         side: the tower that learns; `rank`: of low-rank matrices, or 0; `dropout`: of token embeddings.
         batch: captions in a step.
         hard: images that look alike, for each that is drawn.
+        interpolate: whether the weights in the end may lie between those before and those learnt, where what the run
+            is judged by is best (WiSE-FT, Wortsman et al. 2022).
     """
 
     model: str
@@ -80,6 +87,7 @@ class Task:
     views: Views = field(default_factory=Views)
     plan: Plan = field(default_factory=Plan)
     judged: Judged | None = None
+    interpolate: bool = False
     device: str = "cpu"
     half: bool = False
 
@@ -127,9 +135,10 @@ class _Run:
         progress = trainer.run()
         if not self._processes.first:
             return Done(progress, None)
-        about = {"finetuned": {"from": self._before.card.digest, "steps": progress.best, "train": task.side}}
-        write_folder(self._plain(self._towers), self._where, task.out, about, half=task.half)
-        return Done(progress, self._compared())
+        part, weights = self._chosen()
+        facts = {"from": self._before.card.digest, "steps": progress.best, "train": task.side, "share": part}
+        write_folder(self._plain(weights), self._where, task.out, {"finetuned": facts}, half=task.half)
+        return Done(progress, self._compared(weights))
 
     def _trainer(self) -> Trainer:
         task, processes = self._task, self._processes
@@ -155,7 +164,7 @@ class _Run:
             task.plan,
             task.work,
             vectors=vectors_of(self._before, table.images).to(device) if banked else None,
-            look=lambda: vectors_of(self._served(self._towers), table.images),
+            look=lambda: vectors_of(self._served(self._towers.plain_state()), table.images),
             judge=self._judge if task.judged else None,
             processes=processes,
             log=self._log,
@@ -169,7 +178,7 @@ class _Run:
     def _judge(self) -> float:
         judged, file = self._task.judged, self._task.work / "before.json"
         assert judged
-        report = self._report(self._served(self._towers), judged)
+        report = self._report(self._served(self._towers.plain_state()), judged)
         if not file.exists():
             # The first to be judged is the model as it came.
             write_report(report, file)
@@ -182,22 +191,34 @@ class _Run:
             self._pool = subject.pool
         return report
 
-    def _served(self, towers: Towers | None) -> OpenClipModel:
-        """The model with the weights of the towers, as the encoder would serve it."""
-        return OpenClipModel(self._plain(towers), self._tokenizer, self._where, device=self._task.device)
+    def _chosen(self) -> tuple[float, Weights]:
+        """The weights to end with, and the share of what was learnt that is in them."""
+        learnt, judged = self._towers.plain_state(), self._task.judged
+        if not judged or not self._task.interpolate:
+            return 1.0, learnt
+        tried = {share: between(self._module.state_dict(), learnt, share) for share in SHARES}
+        values = {share: judged.value(self._report(self._served(tried[share]), judged)) for share in SHARES}
+        for share, value in values.items():
+            self._log(f"{share:.0%} of what was learnt: {value:.4f}")
+        best = max(SHARES, key=lambda share: values[share])
+        return best, tried[best]
 
-    def _plain(self, towers: Towers | None) -> Any:
-        """A copy of the model, on the CPU, with the weights of the towers, or as it came."""
+    def _served(self, weights: Weights | None) -> OpenClipModel:
+        """The model with such weights, or as it came, as the encoder would serve it."""
+        return OpenClipModel(self._plain(weights), self._tokenizer, self._where, device=self._task.device)
+
+    def _plain(self, weights: Weights | None) -> Any:
+        """A copy of the model, on the CPU, with such weights, or as it came."""
         module = copy.deepcopy(self._module)
-        if towers:
-            module.load_state_dict(towers.plain_state())
+        if weights:
+            module.load_state_dict(weights)
         return module
 
-    def _compared(self) -> Comparison | None:
+    def _compared(self, weights: Weights) -> Comparison | None:
         judged = self._task.judged
         if not judged:
             return None
-        after = self._report(self._served(self._towers), judged)
+        after = self._report(self._served(weights), judged)
         write_report(after, self._task.work / "after.json")
         # Both as they lie on disk, so that they can be compared again.
         before, after = (read_report(self._task.work / name) for name in ("before.json", "after.json"))
@@ -218,6 +239,14 @@ def _parts(task: Task, table: Table) -> list[tuple[Sequence[int], float]]:
     places = {caption: place for place, caption in enumerate(table.captions)}
     new, known = ([places[caption] for caption in one.captions] for one in (task.table, task.replay))
     return [(new, 1 - task.replay_share), (known, task.replay_share)]
+
+
+def between(before: Weights, after: Weights, share: float) -> dict[str, Tensor]:
+    """Weights that lie so far from those before (0) to those after (1); statistics that are counted are those after."""
+    return {
+        name: torch.lerp(before[name], new.to(before[name]), share) if new.is_floating_point() else new
+        for name, new in after.items()
+    }
 
 
 def vectors_of(model: OpenClipModel, files: Iterable[str]) -> Tensor:
