@@ -1,8 +1,9 @@
-"""What a caller may say of a source on the command line."""
+"""What a caller may say of a source and of a build on the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,6 +25,21 @@ Types = Annotated[
     list[str] | None,
     typer.Option("--type", help=f"NAME:TYPE: read this column as {', '.join(TYPES)}; may be repeated."),
 ]
+WorkUrl = Annotated[str, typer.Option("--work", help="Folder or URL for what stages leave; in the store if not said.")]
+EncoderNames = Annotated[
+    str, typer.Option("--encoder", envvar="SIGHTLINE_ENCODERS", help="host:port,… of the encoders.")
+]
+Shards = Annotated[int, typer.Option(min=1, max=4096, help="Shards that the images are spread over.")]
+Index = Annotated[str, typer.Option(help="FAISS factory string; Flat is exact.")]
+Scope = Annotated[str, typer.Option(help="What all pictures are, where the model is for that alone.")]
+ChunkRows = Annotated[int, typer.Option("--chunk", min=1, max=65_536, help="Rows that are begun again as one.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run has left.")]
+KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep the work folder.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="File for the report, too.")]
+Errors = Annotated[str | None, typer.Option(help="File for all that is left out: JSONL of uri, reason.")]
+Workers = Annotated[int, typer.Option(min=1, max=256, help="Threads that read and decode.")]
+InFlight = Annotated[int, typer.Option(min=1, max=256, help="Batches with the encoders at a time.")]
+Part = Annotated[str, typer.Option("--part", help="i/n: the share of process i of n, counted from 0.")]
 
 
 def source_options(
