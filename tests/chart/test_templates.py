@@ -145,12 +145,18 @@ def test_a_build_by_several_pods_is_indexed(rendered: Render) -> None:
 
 
 def test_a_build_by_schedule(rendered: Render) -> None:
-    """A build with a schedule is a CronJob that builds and publishes in one, each time in a folder of its own."""
+    """A build with a schedule is a CronJob that builds, publishes and tidies up in one, each time in a folder of its
+    own beside those of the times before; it keeps as many generations as it is told."""
     objects = rendered(**build(schedule="0 3 * * *"))
     (one,) = (one for name, one in objects.items() if name.startswith("CronJob/"))
     (container,) = one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert "--publish" in container["args"]
-    assert container["args"][container["args"].index("--work") + 1].endswith("/work-$(JOB_NAME)")
+    assert container["args"][container["args"].index("--work") + 1].endswith("/work-scheduled/$(JOB_NAME)")
+    assert container["args"][-3:] == ["--tidy", "--keep", "3"]
+    (seven,) = (
+        one for name, one in rendered(**build(schedule="@daily", keep=7)).items() if name.startswith("CronJob/")
+    )
+    assert "--keep', '7'" in str(seven)
     assert not jobs(rendered, **build(schedule="0 3 * * *"))
 
 
