@@ -25,6 +25,7 @@ from services.indexer.build import Built, World
 from services.indexer.collections import app as collections_app
 from services.indexer.commands import (
     Collection,
+    KeepGenerations,
     MinReplicas,
     SearcherNames,
     StoreUrl,
@@ -32,6 +33,7 @@ from services.indexer.commands import (
     Unchecked,
     WaitSeconds,
     say_current,
+    say_removed,
     searchers_of,
     targets,
     teller,
@@ -56,7 +58,7 @@ from services.indexer.plan import CHUNK, Begun, Plan
 from services.indexer.publish import Wait
 from services.indexer.publish import publish as publish_generation
 from services.indexer.reading import Reader
-from services.indexer.removing import work_of
+from services.indexer.removing import prune, sweep, work_of
 from services.indexer.report import RefusalLog, progress_on
 from services.indexer.sources import open_source
 from services.indexer.stages.encode import Pace
@@ -102,6 +104,9 @@ Index = Annotated[str, typer.Option(help="FAISS factory string; Flat is exact.")
 Scope = Annotated[str, typer.Option(help="What all pictures are, where the model is for that alone.")]
 ChunkRows = Annotated[int, typer.Option("--chunk", min=1, max=65_536, help="Rows that are begun again as one.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run has left.")]
+Tidy = Annotated[
+    bool, typer.Option("--tidy", help="`prune`, and remove what failed builds left beside the work folder.")
+]
 KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep the work folder.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="File for the report, too.")]
 Errors = Annotated[str | None, typer.Option(help="File for all that is left out: JSONL of uri, reason.")]
@@ -141,6 +146,8 @@ def build(
     unchecked: Unchecked = False,
     min_replicas: MinReplicas = 0,
     timeout: Timeout = 60.0,
+    keep: KeepGenerations = 0,
+    tidy: Tidy = False,
     part: Part = "0/1",
     wait: WaitSeconds = 86_400.0,
 ) -> None:
@@ -168,27 +175,31 @@ def build(
         print_description(console, describe(pictures))
         pace = Pace(reading=4 * workers, encoding=in_flight)
         at = _work(opened, collection, work)
-        keep = keep_work or publish  # a publish that fails can be tried again without another build
+        goes_on = publish or tidy  # what fails after the build can be tried again without another build
         with RefusalLog(errors) as refused:
             try:
                 with _world(console, opened, at, encoders, workers=workers, pace=pace, refused=refused) as world:
                     if share.of > 1:
-                        built = build_together(plan, pictures, world, share, patience=wait, keep=keep)
+                        built = build_together(plan, pictures, world, share, patience=wait, keep=keep_work or goes_on)
                     else:
-                        built = building.build(plan, pictures, world, restart=restart, keep=keep)
+                        built = building.build(plan, pictures, world, restart=restart, keep=keep_work or goes_on)
             finally:
                 refused.show(console)
         if built is None:
             return
         _say_built(console, built, report)
+        generation = built.manifest.generation
         if publish:
-            generation, served = built.manifest.generation, Wait(min_replicas, timeout)
+            served = Wait(min_replicas, timeout)
             moving = publish_generation(
                 opened, collection, asked, generation=generation, wait=served, tell=teller(console)
             )
             say_current(console, collection, asyncio.run(moving))
-            if not keep_work:
-                at.clear()
+        if tidy:
+            say_removed(console, collection, prune(opened, collection, keep))
+            sweep(opened, collection, at, generation)
+        if goes_on and not keep_work:
+            at.clear()
 
 
 @app.command()
