@@ -85,10 +85,13 @@ def test_reflection_finds_methods(cluster: LocalCluster) -> None:
     assert [one.HasField("file_descriptor_response") for one in replies] == [True, True, False]
 
 
-def test_ghz_and_ours_are_compared(cluster: LocalCluster, pictures: Path, tmp_path: Path) -> None:
+def test_ghz_and_ours_are_compared(
+    cluster: LocalCluster, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ghz runs the scenarios as they are, errors among them, and the bar compares what both saw."""
     if not (shutil.which("go") or ghz.kept()):
         pytest.skip("ghz is built with Go, which is not on PATH")
+    monkeypatch.setattr(ghz, "CAPACITY_CALLS", {"errors": 40, "batch": 8, "stream": 8})
     seen = ghz.measure(
         cluster.gateway, ghz.program(), pictures, tmp_path, rounds=2, calls={"errors": 20, "batch": 2, "stream": 2}
     )
