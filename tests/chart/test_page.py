@@ -61,7 +61,7 @@ def named(page: Path) -> Iterator[str]:
 
 def is_known(path: str) -> bool:
     """Whether the schema has such a value; maps with keys of the user's own have any."""
-    node = SCHEMA
+    node: Any = SCHEMA
     for name in path.split("."):
         node = SCHEMA["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
         kinds = node.get("patternProperties", {}).items()
