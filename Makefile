@@ -31,10 +31,11 @@ observe: .venv/.dev  ## Watch that cluster with a real Prometheus, under load, u
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server prometheus
 	@$(PYTHON) -m benchmarks.observe
 
+# In two processes, since those that wait for clusters leave a core to the others.
 test: .venv/.dev  ## Run all tests, with real processes, a real Redis and a real browser.
 	@tools/unpack_debs.sh $(PICTURE_SOURCES) redis-server chromium prometheus
 	@tools/s3-server --version >/dev/null || echo "Without Go there is no S3 server: what needs one is skipped."
-	@$(PYTHON) -m pytest
+	@printf '%s\n' tests/e2e --ignore=tests/e2e | xargs -P 2 -L 1 $(PYTHON) -m pytest
 
 check: .venv/.dev  ## Check style, types, layering, stubs, the settings page and the chart's schema.
 	@.venv/bin/ruff check .

@@ -96,7 +96,7 @@ def answers(source: Path, texts: Sequence[str], folder: Path, *, top_k: int = 10
             store=str(folder / backend / "store"),
             model=str(MODEL),
             run_dir=folder / backend,
-            topology=Topology(groups=2),
+            topology=Topology(groups=1, redis=False),
             overrides={"encoder": {"backend": backend, "device": "cpu"}},
         )
         with cluster:

@@ -62,9 +62,9 @@ def of_dashboards(window: str) -> Iterator[Asked]:
                 yield Asked(f"{file.name}: {panel['title']}", filled(target["expr"], window))
 
 
-def filled(expr: str, window: str, namespace: str = ".*") -> str:
-    """Returns a query with Grafana's variables filled in."""
-    return expr.replace("$__rate_interval", window).replace("$namespace", namespace)
+def filled(expr: str, window: str) -> str:
+    """Returns a query with Grafana's variables filled in, of all namespaces and releases."""
+    return expr.replace("$__rate_interval", window).replace("$namespace", ".*").replace("$release", ".*")
 
 
 def of_rules() -> Iterator[Asked]:

@@ -14,9 +14,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks import s3_server
 from benchmarks.s3_server import S3Server
+from services.local import ports
 from services.local.cluster import LocalCluster
 from services.local.ports import HOST, free_ports
 from services.local.topology import redis_spec
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives those from the caller's side and the others halves of the ports: both may run at the same time, and a
+    port must still be free when its process starts again."""
+    middle = (ports.FIRST + ports.LAST) // 2
+    if any("e2e" in Path(argument).parts for argument in config.args):
+        ports.LAST = middle
+    else:
+        ports.FIRST = middle
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

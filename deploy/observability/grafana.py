@@ -34,7 +34,8 @@ def write(title: str, uid: str, says: str, rows: Sequence[Row]) -> str:
         .refresh("30s")
         .timezone("browser")
         .with_variable(dashboard.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
-        .with_variable(_namespaces())
+        .with_variable(_places("namespace", "Namespace", "sightline_build_info"))
+        .with_variable(_places("release", "Release", 'sightline_build_info{namespace=~"$namespace"}'))
     )
     ids = itertools.count(1)
     for row in rows:
@@ -44,13 +45,13 @@ def write(title: str, uid: str, says: str, rows: Sequence[Row]) -> str:
     return json.dumps(built.build(), cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _namespaces() -> dashboard.QueryVariable:
+def _places(name: str, label: str, among: str) -> dashboard.QueryVariable:
     """All of them at first, which is also right where Prometheus knows of none."""
     return (
-        dashboard.QueryVariable("namespace")
-        .label("Namespace")
+        dashboard.QueryVariable(name)
+        .label(label)
         .datasource(SOURCE)
-        .query("label_values(sightline_build_info, namespace)")
+        .query(f"label_values({among}, {name})")
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .include_all(True)
         .all_value(".*")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploy.observability.parts import Alert, Record
+from deploy.observability.promql import EACH, WATCHED, watched
 
 OURS = "UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|INTERNAL|UNKNOWN"
 """The codes that count against us. A question that is wrong in itself was answered as it should be."""
@@ -46,15 +47,15 @@ class Objective:
 
     def recorded(self, window: str) -> str:
         """Returns the name of the rule that records the share of bad questions over a window."""
-        return f"namespace:sightline_{self.rule}:ratio_rate{window}"
+        return f"namespace_release:sightline_{self.rule}:ratio_rate{window}"
 
-    def share(self, window: str, where: str = "") -> str:
+    def share(self, window: str, where: str = WATCHED) -> str:
         """Returns the share of bad questions over a window."""
         return f"{self.bad(window, where)} / {self.all(window, where)}"
 
 
 def _rate(metric: str, window: str, *where: str) -> str:
-    return f"sum by (namespace) (rate({metric}{{{', '.join(filter(None, where))}}}[{window}]))"
+    return f"sum by ({EACH}) (rate({metric}{{{', '.join(where)}}}[{window}]))"
 
 
 def _failed(window: str, where: str) -> str:
@@ -124,7 +125,7 @@ def alerts() -> list[Alert]:
 
 def _alert(objective: Objective, burn: Burn) -> Alert:
     bound = f"({burn.rate:g} * {objective.budget:g})"
-    over = [f"{objective.recorded(window)} > {bound}" for window in (burn.long, burn.short)]
+    over = [f"{watched(objective.recorded(window))} > {bound}" for window in (burn.long, burn.short)]
     return Alert(
         f"Sightline{objective.name}",
         "\nand\n".join(over),

@@ -14,7 +14,7 @@ class Query:
     """One line, or several, of a panel.
 
     Attributes:
-        expr: PromQL; may name Grafana's `$namespace` and `$__rate_interval`.
+        expr: PromQL; may name Grafana's `$namespace`, `$release` and `$__rate_interval`.
         legend: what its lines are called, with `{{label}}` for a label.
     """
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-PICKED = 'namespace=~"$namespace"'
-"""What a dashboard looks at. Its default matches a Prometheus without namespaces too."""
+PICKED = 'namespace=~"$namespace", release=~"$release"'
+"""What a dashboard looks at. Its default matches a Prometheus that knows of neither, too."""
+
+WATCHED = 'namespace=~".*", release=~".*"'
+"""What a rule looks at: everything. The chart puts its release in place of it, letter by letter."""
+
+EACH = "namespace, release"
+"""What tells installations apart."""
 
 WINDOW = "$__rate_interval"
 
@@ -11,6 +17,16 @@ WINDOW = "$__rate_interval"
 def picked(metric: str, where: str = "") -> str:
     """Returns a selector of the series that a dashboard looks at."""
     return f"{metric}{{{PICKED}{', ' if where else ''}{where}}}"
+
+
+def watched(metric: str, where: str = "") -> str:
+    """Returns a selector of the series that a rule looks at."""
+    return f"{metric}{{{WATCHED}{', ' if where else ''}{where}}}"
+
+
+def neighbours(metric: str) -> str:
+    """Returns a selector of what others export, who know of no releases, in the namespace that a dashboard looks at."""
+    return f'{metric}{{namespace=~"$namespace"}}'
 
 
 def rate(metric: str, *by: str, where: str = "") -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from services.indexer import build as building
 from services.indexer.commands import (
     Collection,
+    KeepGenerations,
     MinReplicas,
     SearcherNames,
     StoreUrl,
@@ -21,6 +22,7 @@ from services.indexer.commands import (
     Unchecked,
     WaitSeconds,
     say_current,
+    say_removed,
     searchers_of,
     targets,
     teller,
@@ -44,6 +46,7 @@ from services.indexer.options import (
     Scope,
     Shards,
     SourceUrl,
+    Tidy,
     Types,
     UriColumn,
     Workers,
@@ -53,6 +56,7 @@ from services.indexer.options import (
 from services.indexer.plan import CHUNK, Plan
 from services.indexer.publish import Wait
 from services.indexer.publish import publish as publish_generation
+from services.indexer.removing import prune, sweep
 from services.indexer.report import RefusalLog
 from services.indexer.running import check_report, say_built, share_of_build, stage, work_at, world
 from services.indexer.sources import open_source
@@ -96,6 +100,8 @@ def build(
     unchecked: Unchecked = False,
     min_replicas: MinReplicas = 0,
     timeout: Timeout = 60.0,
+    keep: KeepGenerations = 0,
+    tidy: Tidy = False,
     part: Part = "0/1",
     wait: WaitSeconds = 86_400.0,
 ) -> None:
@@ -123,24 +129,29 @@ def build(
         print_description(console, describe(pictures))
         pace = Pace(reading=4 * workers, encoding=in_flight)
         at = work_at(opened, collection, work)
-        keep = keep_work or publish  # a publish that fails can be tried again without another build
+        goes_on = publish or tidy  # what fails after the build can be tried again without another build
+        kept = keep_work or goes_on
         with RefusalLog(errors) as refused:
             try:
                 with world(console, opened, at, encoders, workers=workers, pace=pace, refused=refused) as whole:
-                    built = share_of_build(plan, pictures, whole, share, restart=restart, patience=wait, keep=keep)
+                    built = share_of_build(plan, pictures, whole, share, restart=restart, patience=wait, keep=kept)
             finally:
                 refused.show(console)
         if built is None:
             return
         say_built(console, built, report)
+        generation = built.manifest.generation
         if publish:
-            generation, served = built.manifest.generation, Wait(min_replicas, timeout)
+            served = Wait(min_replicas, timeout)
             moving = publish_generation(
                 opened, collection, asked, generation=generation, wait=served, tell=teller(console)
             )
             say_current(console, collection, asyncio.run(moving))
-            if not keep_work:
-                at.clear()
+        if tidy:
+            say_removed(console, collection, prune(opened, collection, keep))
+            sweep(opened, collection, at, generation)
+        if goes_on and not keep_work:
+            at.clear()
 
 
 @app.command()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from services.indexer.commands import (
     Collection,
+    KeepGenerations,
     MinReplicas,
     SearcherNames,
     StoreUrl,
@@ -18,6 +19,7 @@ from services.indexer.commands import (
     Unchecked,
     WaitSeconds,
     say_current,
+    say_removed,
     searchers_of,
     teller,
     told,
@@ -103,13 +105,12 @@ def list_generations(
 
 
 @app.command()
-def prune(*, store: StoreUrl, collection: Collection) -> None:
+def prune(*, store: StoreUrl, collection: Collection, keep: KeepGenerations = 0) -> None:
     """Remove the generations that neither CURRENT nor NEXT names, the one before CURRENT excepted."""
     console = Console()
     with told():
-        removed = prune_generations(Store(store), collection)
-        said = ", ".join(map(str, removed)) or "nothing"
-        console.print(f"removed from {collection}: {said}", highlight=False, soft_wrap=True)
+        removed = prune_generations(Store(store), collection, keep)
+        say_removed(console, collection, removed)
 
 
 @app.command()

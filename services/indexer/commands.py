@@ -24,6 +24,7 @@ SearcherNames = Annotated[
 Unchecked = Annotated[bool, typer.Option("--unchecked", help="Ask no searcher: for an installation yet to start.")]
 MinReplicas = Annotated[int, typer.Option(min=0, help="Replicas of each group that must serve; 0: all that answer.")]
 Timeout = Annotated[float, typer.Option(min=0, help="Seconds to wait for the searchers.")]
+KeepGenerations = Annotated[int, typer.Option("--keep", min=0, help="Generations that stay at least.")]
 WaitSeconds = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for what others have yet to do.")]
 
 
@@ -67,3 +68,9 @@ def say_current(console: Console, collection: str, now: Pointer) -> None:
     """Says where CURRENT is."""
     before = f", before it {now.previous}" if now.previous else ""
     console.print(f"CURRENT of {collection} is generation {now.generation}{before}", highlight=False, soft_wrap=True)
+
+
+def say_removed(console: Console, collection: str, generations: list[int]) -> None:
+    """Says which generations are no more."""
+    said = ", ".join(map(str, generations)) or "nothing"
+    console.print(f"removed from {collection}: {said}", highlight=False, soft_wrap=True)

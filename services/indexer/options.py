@@ -34,6 +34,9 @@ Index = Annotated[str, typer.Option(help="FAISS factory string; Flat is exact.")
 Scope = Annotated[str, typer.Option(help="What all pictures are, where the model is for that alone.")]
 ChunkRows = Annotated[int, typer.Option("--chunk", min=1, max=65_536, help="Rows that are begun again as one.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Throw away what an earlier run has left.")]
+Tidy = Annotated[
+    bool, typer.Option("--tidy", help="`prune`, and remove what failed builds left beside the work folder.")
+]
 KeepWork = Annotated[bool, typer.Option("--keep-work", help="Keep the work folder.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="File for the report, too.")]
 Errors = Annotated[str | None, typer.Option(help="File for all that is left out: JSONL of uri, reason.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.indexer.work import PLAN, Work
 from services.store import Store, check_collection
+from services.store.files import Files
 from sightline.errors import FailedPrecondition, NotFound
 
 
@@ -15,10 +16,15 @@ def work_of(store: Store, collection: str) -> Work:
     return Work(f"{store.url.rstrip('/')}/{check_collection(collection)}/work", name="work")
 
 
-def prune(store: Store, collection: str) -> list[int]:
-    """Removes the generations that neither CURRENT nor NEXT names; returns their numbers.
+def prune(store: Store, collection: str, keep: int = 0) -> list[int]:
+    """Removes the generations that neither CURRENT nor NEXT names, with their reports; returns their numbers.
 
     The generation before CURRENT stays, for a rollback. Numbers are never used again.
+
+    Args:
+        store: where they are.
+        collection: whose.
+        keep: how many generations stay at least, where there are as many.
 
     Raises:
         NotFound: there is no such collection.
@@ -30,10 +36,24 @@ def prune(store: Store, collection: str) -> list[int]:
     current = pointers.current
     named = {pointers.next, *((current.generation, current.previous) if current else ())}
     # The latest may be what was built a moment ago, on its way to be NEXT.
-    surplus = [number for number in generations[:-1] if number not in named]
+    surplus = [number for number in generations[:-1] if number not in named][: max(0, len(generations) - keep)]
     for number in surplus:
         store.remove(collection, number)
+        store.discard(collection, f"reports/{number:08d}.html")
     return surplus
+
+
+def sweep(store: Store, collection: str, work: Work, generation: int) -> None:
+    """Removes what builds that began before a generation, and never ended, have left beside its work folder."""
+    beside, _, own = work.url.rstrip("/").rpartition("/")
+    for name in Files(beside, 60.0, conditional=False).names(""):
+        left = Work(f"{beside}/{name}")
+        if name == own or (begun := left.begun()) is None or begun.plan.collection != collection:
+            continue
+        if begun.generation < generation:
+            if begun.generation not in store.generations(collection):
+                store.draft(collection, begun.generation).discard()
+            left.clear()
 
 
 def drop(store: Store, collection: str, *, force: bool = False) -> None:

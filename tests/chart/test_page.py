@@ -1,16 +1,28 @@
-"""What docs/kubernetes.md tells a reader to type; the bar `cluster` runs all of it."""
+"""What the documentation says of the chart; the bar `cluster` runs what docs/kubernetes.md tells a reader to type."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import pytest
 import yaml
 
-from benchmarks.charts.rendering import of_kind, render
+from benchmarks.charts.rendering import CHART, CHECKOUT, of_kind, render
 from benchmarks.kube.page import PAGE, blocks
 
 NOT_RUN = ("docker build", "helm install adapter")
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+# Said to Helm, or named in a sentence: `redis.maxMemory`, `searcher.pods.spread.node: DoNotSchedule`.
+_SET = re.compile(r"--set(?:-json|-string)? [\"']?([\w.-]+)=")
+_NAMED = re.compile(r"`([a-z]\w*(?:\.[A-Za-z]\w*)+)(?=[`:=])")
+# Files, entries of Secrets, and a value of another chart.
+OTHERS = {"encoder.py", "image.onnx", "tls.crt", "tls.key", "prometheus.url"}
 _FILE = re.compile(r"^cat >(\S+) <<'END'\n(.*?)^END$", re.MULTILINE | re.DOTALL)
 
 
@@ -38,3 +50,46 @@ def test_its_values_make_a_release_that_builds_a_collection() -> None:
     names = [one["metadata"]["name"] for one in of_kind(objects, "Job")]
     assert any("photos" in name for name in names)
     assert of_kind(objects, "Deployment")
+
+
+def named(page: Path) -> Iterator[str]:
+    """The values that a page names."""
+    text = page.read_text(encoding="utf-8")
+    yield from _SET.findall(text)
+    yield from (path for path in _NAMED.findall(text) if path.partition(".")[0] in SCHEMA["properties"])
+
+
+def is_known(path: str) -> bool:
+    """Whether the schema has such a value; maps with keys of the user's own have any."""
+    node: Any = SCHEMA
+    for name in path.split("."):
+        node = SCHEMA["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+        kinds = node.get("patternProperties", {}).items()
+        fits = (one for pattern, one in kinds if re.search(pattern, name))
+        node = node.get("properties", {}).get(name) or next(fits, node.get("additionalProperties"))
+        if not isinstance(node, dict):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(named(page))], ids=lambda page: page.name)
+def test_values_that_a_page_names_exist(page: Path) -> None:
+    """Each value that the documentation names, in a command or in a sentence, is one of the chart or of a workload."""
+    unknown = {path for path in named(page) if not is_known(path) and not is_known(f"gateway.{path}")}
+    assert unknown - OTHERS == set()
+
+
+def test_values_that_do_not_exist_are_noticed() -> None:
+    """A value that the chart does not have is found out, at whatever depth."""
+    known = ("searcher.pods.rollout.maxSurge", "encoder.pools.t4.settings.max_text_tokens", "store.env.AWS_REGION")
+    assert [is_known(path) for path in known] == [True, True, True]
+    assert not any(map(is_known, ("searchers.groups", "searcher.pods.surge", "gateway.settings.pollSeconds")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_values_files_of_the_pages_are_taken(page: Path) -> None:
+    """Each piece of a values file in the documentation makes a release."""
+    for block in re.findall(r"^```yaml\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        values = yaml.safe_load(block)
+        if values.keys() <= SCHEMA["properties"].keys():
+            assert render({"store": {"url": "s3://bucket/index"}, **values})

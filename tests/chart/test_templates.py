@@ -145,12 +145,18 @@ def test_a_build_by_several_pods_is_indexed(rendered: Render) -> None:
 
 
 def test_a_build_by_schedule(rendered: Render) -> None:
-    """A build with a schedule is a CronJob that builds and publishes in one, each time in a folder of its own."""
+    """A build with a schedule is a CronJob that builds, publishes and tidies up in one, each time in a folder of its
+    own beside those of the times before; it keeps as many generations as it is told."""
     objects = rendered(**build(schedule="0 3 * * *"))
     (one,) = (one for name, one in objects.items() if name.startswith("CronJob/"))
     (container,) = one["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert "--publish" in container["args"]
-    assert container["args"][container["args"].index("--work") + 1].endswith("/work-$(JOB_NAME)")
+    assert container["args"][container["args"].index("--work") + 1].endswith("/work-scheduled/$(JOB_NAME)")
+    assert container["args"][-3:] == ["--tidy", "--keep", "3"]
+    (seven,) = (
+        one for name, one in rendered(**build(schedule="@daily", keep=7)).items() if name.startswith("CronJob/")
+    )
+    assert "--keep', '7'" in str(seven)
     assert not jobs(rendered, **build(schedule="0 3 * * *"))
 
 
@@ -205,3 +211,56 @@ def test_an_encoder_has_a_thread_a_core_that_it_asks_for(rendered: Render, asked
     """A pod sees all cores of its node, and would start a thread for each."""
     told = env(rendered(encoder={"resources": {"requests": {"cpu": asked}}})["Deployment/sightline-encoder-default"])
     assert (told["SIGHTLINE_THREADS"], told["OMP_NUM_THREADS"]) == (cores, cores)
+
+
+WATCHED = {"serviceMonitor": {"enabled": True}, "rules": {"enabled": True}}
+
+
+def rules(rendered: Render, release: str = "shop", **values: Any) -> list[dict[str, Any]]:
+    """The rules that a release brings."""
+    made = rendered(release, **{"monitoring": WATCHED, **values})
+    (one,) = (one for name, one in made.items() if name.startswith("PrometheusRule/"))
+    return [rule for group in one["spec"]["groups"] for rule in group["rules"]]
+
+
+def test_rules_are_about_their_release_alone(rendered: Render) -> None:
+    """Every series of ours that a rule asks for is of the release, as the monitor labels it, and alerts say which."""
+    (monitor,) = (
+        one for name, one in rendered("shop", monitoring=WATCHED).items() if name.startswith("ServiceMonitor")
+    )
+    sources = {one["targetLabel"]: one["sourceLabels"] for one in monitor["spec"]["endpoints"][0]["relabelings"]}
+    assert sources["release"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"]
+    for rule in rules(rendered):
+        selectors = re.findall(r"\b(?:\w+:)?sightline_[a-z_]+(?::\w+)?(.{0,40})", rule["expr"])
+        assert selectors or rule["alert"] == "SightlineScaledToTheMost"
+        assert all(one.startswith('{namespace="search", release="shop"') for one in selectors), rule
+        assert "record" in rule or rule["labels"].items() >= {"namespace": "search", "release": "shop"}.items()
+
+
+@pytest.mark.parametrize("engine", ["hpa", "keda"])
+@pytest.mark.parametrize("given", ["", "lights"])
+def test_an_alert_knows_the_autoscalers_of_its_release_by_name(rendered: Render, engine: str, given: str) -> None:
+    """Whatever a release is called, the alert on autoscalers is about all of its own, and about nobody else's."""
+    workloads: dict[str, Any] = {one: {"autoscaling": {"enabled": True}} for one in ("gateway", "web", "searcher")}
+    encoder = {"autoscaling": {"enabled": True}, "pools": {"t4": {}, "cpu": {}}}
+    values = {**workloads, "encoder": encoder, "autoscaling": {"engine": engine}, "fullnameOverride": given}
+    (alert,) = (one for one in rules(rendered, **values) if one.get("alert") == "SightlineScaledToTheMost")
+    (pattern,) = re.findall(r'horizontalpodautoscaler=~"([^"]+)"', alert["expr"])
+    # KEDA's objects make autoscalers of that name.
+    kinds = {"HorizontalPodAutoscaler": "", "ScaledObject": "keda-hpa-"}
+    made = [name.split("/") for name in rendered("shop", **values)]
+    scalers = [kinds[kind] + name for kind, name in made if kind in kinds]
+    assert len(scalers) == 5
+    assert [name for name in scalers if not re.fullmatch(pattern, name)] == []
+    others = ("sightline-gateway", "shop-2-sightline-gateway", f"{given or 'shop-sightline'}-encoder-gateway", "web")
+    assert [name for name in others if re.fullmatch(pattern, name)] == []
+
+
+def test_alerts_link_to_the_page_for_operators(rendered: Render) -> None:
+    """Alerts name the page and their heading on it; where it is said where that page can be read, they link there."""
+    told = {"rules": {"enabled": True, "runbookUrl": "https://git.example/sightline/docs/operations.md"}}
+    for page, monitoring in (("docs/operations.md", WATCHED), (told["rules"]["runbookUrl"], told)):
+        alerts = [one for one in rules(rendered, monitoring=monitoring) if "alert" in one]
+        assert alerts
+        for one in alerts:
+            assert one["annotations"]["runbook_url"] == f"{page}#{one['alert'].lower()}"

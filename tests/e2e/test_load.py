@@ -85,10 +85,13 @@ def test_reflection_finds_methods(cluster: LocalCluster) -> None:
     assert [one.HasField("file_descriptor_response") for one in replies] == [True, True, False]
 
 
-def test_ghz_and_ours_are_compared(cluster: LocalCluster, pictures: Path, tmp_path: Path) -> None:
+def test_ghz_and_ours_are_compared(
+    cluster: LocalCluster, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ghz runs the scenarios as they are, errors among them, and the bar compares what both saw."""
     if not (shutil.which("go") or ghz.kept()):
         pytest.skip("ghz is built with Go, which is not on PATH")
+    monkeypatch.setattr(ghz, "CAPACITY_CALLS", {"errors": 40, "batch": 16, "stream": 16})
     seen = ghz.measure(
         cluster.gateway, ghz.program(), pictures, tmp_path, rounds=2, calls={"errors": 20, "batch": 2, "stream": 2}
     )
@@ -99,7 +102,8 @@ def test_ghz_and_ours_are_compared(cluster: LocalCluster, pictures: Path, tmp_pa
     assert all(len(sides.ghz) == len(sides.ours) == 2 for sides in seen.values())
     assert {"rate", "p50", "p95"} == set(ghz.ratios(seen["errors"]))
     # How fast they are is for the bar; how many failed, and that none was wrong, is so in a sample too.
-    assert [fault for fault in proof.faults if "times that of ghz" not in fault] == []
+    speed = ("times that of ghz", "at half load or less")
+    assert [fault for fault in proof.faults if not any(words in fault for words in speed)] == []
     assert dict(seen["errors"].ghz[0].statuses) == {"OK": 14, "InvalidArgument": 4, "NotFound": 2}
 
 

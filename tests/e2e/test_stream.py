@@ -8,7 +8,7 @@ from benchmarks.stage import Stage
 
 
 async def test_a_stream_outlives_its_connections(stage: Stage) -> None:
-    """A stream is held for five times as long as connections live: every question is answered, rightly."""
+    """A stream is held for three times as long as connections live: every question is answered, rightly."""
     proof = Proof()
-    await held(stage, proof, seconds=15, age=3)
+    await held(stage, proof, seconds=9, age=3)
     assert proof.faults == []

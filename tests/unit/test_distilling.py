@@ -21,7 +21,6 @@ from services.encoder.model import load
 from services.encoder.ports import Model, Vectors
 from services.encoder.settings import EncoderSettings
 from services.encoder.sources import LoadError
-from tests.tiny_clip import tiny_clip
 from training.distil import main, parser
 from training.distilling.costs import bytes_of, milliseconds
 from training.distilling.lessons import Lessons, taught
@@ -37,8 +36,8 @@ COLOURS = ("red", "green", "blue")
 
 
 @pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_clip(tmp_path_factory.mktemp("tiny") / "model")
+def teacher(exported: Path) -> Path:
+    return exported.parent / "source"
 
 
 @pytest.fixture(scope="module")

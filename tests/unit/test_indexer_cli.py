@@ -151,6 +151,21 @@ def test_build_publishes_and_rollback_returns(installation: Installation, photos
     assert result.output == "CURRENT of birds is generation 1, before it 2\n"
 
 
+def test_a_build_tidies_up(installation: Installation, photos: Path, tmp_path: Path) -> None:
+    """A build by schedule leaves as many generations as it is told to, and no work folder: neither its own nor that of
+    a build before it that could not publish."""
+    installation.searching.loaded = [2, 3, 4]
+    works = tmp_path / "works"
+    options = ["--publish", "--searchers", installation.searcher, "--timeout", "0", "--tidy", "--keep", "3"]
+    codes = [installation.build(photos, *options, "--work", str(works / f"run-{run}")).exit_code for run in range(3)]
+    assert (codes, works.exists()) == ([1, 0, 0], True)
+    result = installation.build(photos, *options, "--work", str(works / "run-3"))
+    assert "removed from birds: 1" in result.output
+    assert list(works.iterdir()) == []
+    (found,) = json.loads(installation.run("list", "--json").output)
+    assert [one["generation"] for one in found["generations"]] == [2, 3, 4]
+
+
 def test_a_publish_that_failed_needs_no_other_build(installation: Installation, photos: Path) -> None:
     """Where a build is made and its publish fails, the same command publishes what is there, and tidies up."""
     options = ["--publish", "--searchers", installation.searcher, "--timeout", "0"]

@@ -11,7 +11,8 @@ from services.index import Row, train, write_shard
 from services.indexer.listing import describe_store
 from services.indexer.plan import Begun, Plan
 from services.indexer.ports import EncoderModel
-from services.indexer.removing import drop, prune, work_of
+from services.indexer.removing import drop, prune, sweep, work_of
+from services.indexer.work import Work
 from services.store import AttributeField, Model, Pointer, Pointers, Store
 from sightline.errors import FailedPrecondition, NotFound
 from tests.unit.indexer_fakes import PREPARATION
@@ -39,6 +40,42 @@ def test_only_what_nothing_points_to_is_pruned(store: Store) -> None:
     assert prune(store, "birds") == [1, 3]
     assert store.generations("birds") == [2, 4, 5, 6]
     assert prune(store, "birds") == []
+
+
+def test_as_many_generations_stay_as_are_to_be_kept(store: Store) -> None:
+    """The oldest go first, with their reports, and none that is named, however few are to be kept."""
+    add(store, 6)
+    for number in range(1, 7):
+        store.keep("birds", f"reports/{number:08d}.html", b"report")
+    store.commit_current("birds", None, Pointer(6, previous=1))
+    assert prune(store, "birds", keep=7) == []
+    assert prune(store, "birds", keep=4) == [2, 3]
+    assert sorted(file.stem for file in (Path(store.url) / "birds" / "reports").iterdir()) == [
+        f"{number:08d}" for number in (1, 4, 5, 6)
+    ]
+    assert prune(store, "birds", keep=1) == [4, 5]
+
+
+def test_what_failed_builds_left_is_swept(store: Store, tmp_path: Path) -> None:
+    """Beside a work folder, what builds that began earlier have left goes, with the generations that they never ended;
+    what began later, or is of another collection, stays."""
+    add(store, 3)
+    model = EncoderModel("fake", "d1", 2, PREPARATION)
+
+    def begin(name: str, generation: int, collection: str = "birds") -> Work:
+        work = Work(str(tmp_path / "works" / name))
+        work.write_plan(Begun(Plan(collection), "", "folder", 1, None, {}, model, generation=generation))
+        return work
+
+    failed = store.begin("birds")
+    failed.close()
+    left = [begin("ended", 2), begin("failed", failed.generation)]
+    stay = [begin("own", 5), begin("later", 6), begin("others", 1, "fish")]
+    sweep(store, "birds", stay[0], 5)
+    assert [work.begun() for work in left] == [None, None]
+    assert all(work.begun() for work in stay)
+    assert store.generations("birds") == [1, 2, 3]
+    assert not (Path(store.url) / "birds" / "generations" / f"{failed.generation:08d}" / "manifest.json").exists()
 
 
 def test_a_dropped_collection_is_none(store: Store) -> None:

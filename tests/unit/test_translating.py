@@ -22,7 +22,6 @@ from services.encoder.sources import LoadError
 from services.encoder.translating import TranslatedModel
 from sightline.errors import InternalError
 from tests.fakes_encoder import CARD, FakeModel, vector_of
-from tests.tiny_clip import tiny_export
 from tests.tiny_translator import tiny_translator
 
 WORDS = {
@@ -142,10 +141,11 @@ def test_what_decides_a_translation_is_told_from_the_model(folder: Path, tmp_pat
     assert len({card.reading for card in cards} | {CARD.reading}) == 4
 
 
-def test_an_encoder_translates_where_it_is_told_to(folder: Path, tmp_path: Path) -> None:
+def test_an_encoder_translates_where_it_is_told_to(folder: Path, exported: Path) -> None:
     """With the setting, a real model has one vector for a text and its translation; without it, it has two."""
-    export = str(tiny_export(tmp_path))
-    plain, told = (load_model(EncoderSettings(model=export, threads=1, translate=where)) for where in (None, folder))
+    plain, told = (
+        load_model(EncoderSettings(model=str(exported), threads=1, translate=where)) for where in (None, folder)
+    )
 
     def vectors(model: Any) -> Any:
         return model.finish(model.run_texts(model.prepare_texts([GERMAN, ENGLISH])))
@@ -180,10 +180,10 @@ def test_a_wrong_folder_is_refused_by_name(folder: Path, tmp_path: Path, card: o
 
 
 def test_without_its_packages_a_translation_is_refused(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the extra is not installed, an encoder that is to translate says which one it needs."""
-    export, real = str(tiny_export(tmp_path)), builtins.__import__
+    real = builtins.__import__
 
     def without(name: str, *given: Any, **options: Any) -> Any:
         if name == "services.encoder" and "ctranslate" in (given[2] or ()):
@@ -192,7 +192,7 @@ def test_without_its_packages_a_translation_is_refused(
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(LoadError, match="encoder-translate"):
-        load_model(EncoderSettings(model=export, translate=folder))
+        load_model(EncoderSettings(model=str(exported), translate=folder))
 
 
 def test_languages_are_told_among_those_that_matter() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.observability.parts import Panel, Query, Row
-from deploy.observability.promql import WINDOW, mean, of_component, picked, rate
+from deploy.observability.promql import WINDOW, mean, neighbours, of_component, picked, rate
 
 ENCODE = 'method="/sightline.internal.v1.EncoderService/Encode"'
 
@@ -13,8 +13,9 @@ MEMORY = picked("process_resident_memory_bytes")
 FILES = f"{picked('process_open_fds')} / {picked('process_max_fds')}"
 LAG = picked("sightline_loop_lag_seconds_bucket")
 STARTED = picked("process_start_time_seconds")
-FB_USED, FB_FREE = picked("DCGM_FI_DEV_FB_USED"), picked("DCGM_FI_DEV_FB_FREE")
+FB_USED, FB_FREE = neighbours("DCGM_FI_DEV_FB_USED"), neighbours("DCGM_FI_DEV_FB_FREE")
 SCALER = "horizontalpodautoscaler"
+REPLICAS, MOST = (neighbours(f"kube_{SCALER}_{what}_replicas") for what in ("status_current", "spec_max"))
 
 
 def _highest(expr: str) -> list[Query]:
@@ -90,20 +91,20 @@ AUTOSCALING = Row(
         ),
         Panel(
             "Replicas",
-            "Of what each autoscaler scales, and the most that it may have. From kube-state-metrics.",
+            "Of what each autoscaler of the namespace scales, and the most that it may have. From kube-state-metrics.",
             "none",
             [
-                Query(f"max by ({SCALER}) ({picked(f'kube_{SCALER}_status_current_replicas')})", f"{{{{{SCALER}}}}}"),
-                Query(f"max by ({SCALER}) ({picked(f'kube_{SCALER}_spec_max_replicas')})", f"most: {{{{{SCALER}}}}}"),
+                Query(f"max by ({SCALER}) ({REPLICAS})", f"{{{{{SCALER}}}}}"),
+                Query(f"max by ({SCALER}) ({MOST})", f"most: {{{{{SCALER}}}}}"),
             ],
             width=6,
         ),
         Panel(
             "GPUs",
-            "How busy they are, and how full their memory is. From NVIDIA's DCGM exporter.",
+            "How busy those of the namespace are, and how full their memory is. From NVIDIA's DCGM exporter.",
             "percentunit",
             [
-                Query(f"avg({picked('DCGM_FI_DEV_GPU_UTIL')}) / 100", "busy"),
+                Query(f"avg({neighbours('DCGM_FI_DEV_GPU_UTIL')}) / 100", "busy"),
                 Query(f"sum({FB_USED}) / (sum({FB_USED}) + sum({FB_FREE}))", "memory"),
             ],
             width=6,

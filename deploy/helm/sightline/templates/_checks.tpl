@@ -37,8 +37,11 @@
 {{- if and $build.schedule (gt (int ($build.parts | default 1)) 1) -}}
 {{- fail (printf "indexer.builds.%s.parts: a build by schedule is made in one part" $collection) -}}
 {{- end -}}
+{{- if and (hasKey $build "keep") (not $build.schedule) -}}
+{{- fail (printf "indexer.builds.%s.keep: only builds by schedule take generations away (docs/indexing.md: prune)" $collection) -}}
+{{- end -}}
 {{- range $option := $build.options -}}
-{{- if regexMatch "^--(collection|store|encoder|searchers|work|part|shards|wait|publish|keep-work|workers)(=|$)" $option -}}
+{{- if regexMatch "^--(collection|store|encoder|searchers|work|part|shards|wait|publish|keep|keep-work|tidy|workers)(=|$)" $option -}}
 {{- fail (printf "indexer.builds.%s.options: the chart says %s itself" $collection $option) -}}
 {{- end -}}
 {{- end -}}

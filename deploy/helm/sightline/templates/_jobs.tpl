@@ -17,7 +17,7 @@
 
 {{/* What a build gets beside what was not said of it; as JSON. */}}
 {{- define "sightline.build" -}}
-{{- $base := dict "source" "" "options" list "shards" 4 "parts" 1 "publish" true "schedule" "" "run" "" -}}
+{{- $base := dict "source" "" "options" list "shards" 4 "parts" 1 "publish" true "schedule" "" "keep" 3 "run" "" -}}
 {{- include "sightline.over" (dict "base" $base "over" .) -}}
 {{- end -}}
 
@@ -41,6 +41,9 @@ and can be tried again alone. By a schedule both are one.
 {{- $args = append $args "--keep-work" -}}
 {{- else if $build.publish -}}
 {{- $args = concat $args (list "--publish") $timeout -}}
+{{- end -}}
+{{- if $build.schedule -}}
+{{- $args = concat $args (list "--tidy" "--keep" (toString $build.keep)) -}}
 {{- end -}}
 {{- $tasks := list (dict "name" "build" "parts" $build.parts "args" $args) -}}
 {{- if $alone -}}
