@@ -6,7 +6,10 @@
    and the vectors come to hold the meaning: what is said alike lies close together, though never so close that
    pictures could not be told apart.
 3. `learn_pictures`: the picture tower, from where the first stage left it, onto those vectors, now frozen.
-4. `follow_pictures`: the text tower, onto the vectors of the real pictures (locked-image tuning, Zhai et al. 2022).
+4. `follow_prototypes`: the text tower further towards those vectors. No picture is looked at, so it can run beside the
+   third.
+5. `follow_pictures`: the text tower, from where the fourth left it, onto the vectors of the real pictures (locked-image
+   tuning, Zhai et al. 2022).
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from training.model import EMBED_DIM, build, encode_image, encode_text
 from training.texts import Phrase, Withheld
 from training.tokenizer import FastTokenizer
 
-STAGES = ("views", "prototypes", "pictures", "aligned")
+STAGES = ("views", "prototypes", "pictures", "texts", "aligned")
 PICTURES_IN_BATCH = 96
 # Views that are the pictures as they are served, untouched.
 CLEAN_IN_BATCH = 12
@@ -45,7 +48,8 @@ _POINTS = 40
 class Plan:
     """How long one stage trains, from which seed, at which peak rate, and how hard it is made for the text tower.
 
-    `share` is how much of the further languages each pass reads, `final` the part of the rate that is left at the end.
+    The rate rises over `warmup` steps, stays, and falls over the last part `fall` of the steps, so that how long a stage
+    trains can still be chosen while it does. `share` is how much of the further languages each pass reads.
     """
 
     steps: int
@@ -55,14 +59,14 @@ class Plan:
     dropout: float = 0.0
     bpe_dropout: float = 0.0
     max_scale: float = 100.0
-    final: float = 0.0
+    fall: float = 0.4
     weight_decay: float = 0.05
-    warmup: float = 0.03
+    warmup: int = 90
 
 
 @dataclass(slots=True)
 class Stage:
-    """A resumable training loop with a cosine schedule over its steps, and the curve of its loss."""
+    """A resumable training loop with its schedule of rates (Hu et al. 2024), and the curve of its loss."""
 
     name: str
     work: Path
@@ -102,9 +106,9 @@ class Stage:
         self._save(optimizer, recent)
 
     def _schedule(self) -> float:
-        progress = self.steps / self.plan.steps
-        fallen = self.plan.final + (1 - self.plan.final) * 0.5 * (1 + math.cos(math.pi * progress))
-        return min(progress / self.plan.warmup, 1.0) * fallen + 1e-3
+        left = 1 - self.steps / self.plan.steps
+        fallen = left / self.plan.fall if left < self.plan.fall else 1.0
+        return min(self.steps / self.plan.warmup, fallen, 1.0) + 1e-3
 
     def _save(self, optimizer: torch.optim.Optimizer, recent: float) -> None:
         self.log(f"{self.name}: step {self.steps:,} of {self.plan.steps:,}, loss {recent:.3f}")
@@ -184,13 +188,21 @@ def learn_pictures(material: Material, work: Path, plan: Plan) -> None:
     stage.run(_picture_losses(model, material, lambda: prototypes, plan.seed))
 
 
+def follow_prototypes(material: Material, work: Path, plan: Plan) -> None:
+    """Stage 4: the text tower towards the prototypes, which stay where they are."""
+    _follow(material, work, plan, prototypes_of(work), "prototypes", "texts")
+
+
 def follow_pictures(material: Material, work: Path, plan: Plan) -> None:
-    """Stage 4: the text tower towards the vectors of the clean pictures, which take the prototypes' place."""
+    """Stage 5: the text tower towards the vectors of the clean pictures, which take the prototypes' place."""
+    _follow(material, work, plan, picture_vectors(picture_tower(work), material.pictures), "texts", "aligned")
+
+
+def _follow(material: Material, work: Path, plan: Plan, vectors: Tensor, before: str, name: str) -> None:
     torch.manual_seed(plan.seed)
-    vectors = picture_vectors(picture_tower(work), material.pictures)
     towers = _towers(build())
-    _load_towers(towers, work / "prototypes.pt")
-    stage = Stage("aligned", work, plan, towers)
+    _load_towers(towers, work / f"{before}.pt")
+    stage = Stage(name, work, plan, towers)
     stage.run(_text_losses(towers, lambda: vectors, iter(material.batches(plan)), plan))
 
 
@@ -227,7 +239,7 @@ def history(work: Path) -> dict[str, dict[str, Any]]:
 def assemble(work: Path) -> open_clip.CLIP:
     """The model from the furthest stages that there are, and fresh weights where there are none."""
     model = picture_tower(work) if (work / "pictures.pt").exists() else build()
-    for name in ("aligned", "prototypes"):
+    for name in ("aligned", "texts", "prototypes"):
         if (work / f"{name}.pt").exists():
             # A ModuleDict shares its modules with the model, so loading the one fills the other.
             _load_towers(_towers(model), work / f"{name}.pt")
