@@ -37,12 +37,14 @@ class Order:
         queries: how many.
         callers: how many ask at a time.
         dimension: of random vectors to ask with; texts where it is 0.
+        distinct: so many texts again and again, which caches have; each text is another where it is 0.
     """
 
     gateways: Sequence[str]
     queries: int
     callers: int = 1
     dimension: int = 0
+    distinct: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,11 @@ class Load:
         return answer
 
 
-def questions(texts: Sequence[str], dimension: int) -> Iterator[bytes]:
-    """Serialised requests without end, no two the same."""
+def questions(texts: Sequence[str], dimension: int, distinct: int = 0) -> Iterator[bytes]:
+    """Serialised requests without end; no two the same, or so many texts in turn."""
     drawn = np.random.default_rng(os.getpid())
-    for number in itertools.count():
+    for count in itertools.count():
+        number = count % distinct if distinct else count
         if dimension:
             vector = common_pb2.Vector(values=drawn.standard_normal(dimension).astype("<f4").tobytes())
             query = search_pb2.Query(vector=vector)
@@ -108,11 +111,12 @@ async def work(orders: TextIO, answers: TextIO) -> None:
     """Answers orders until there are no more."""
     texts: list[str] = json.loads(orders.readline())
     print(json.dumps(len(texts)), file=answers, flush=True)
-    sources: dict[int, Iterator[bytes]] = {}
+    sources: dict[tuple[int, int], Iterator[bytes]] = {}
     stubs: dict[str, Ask] = {}
     for line in orders:
         order = Order(**json.loads(line))
-        source = sources.setdefault(order.dimension, questions(texts, order.dimension))
+        kind = (order.dimension, order.distinct)
+        source = sources.setdefault(kind, questions(texts, *kind))
         asks = [stubs[one] if one in stubs else stubs.setdefault(one, _connect(one)) for one in order.gateways]
         began = time.perf_counter()
         latencies = await (_together(asks[0], source, order) if len(asks) == 1 else _in_turn(asks, source, order))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.emoji import draw, read, some
-from benchmarks.kube import images
+from benchmarks.kube import images, page
 from benchmarks.kube.checked import Asked, judge, load
 from benchmarks.kube.cluster import Cluster, KubeError, until
 from benchmarks.kube.indexing import build
@@ -19,6 +19,7 @@ from benchmarks.kube.reach import reached, targets_of
 from benchmarks.kube.release import CHART, Release
 from benchmarks.kube.scaling import ghz, watch_until
 from benchmarks.kube.steps import Steps
+from benchmarks.kube.watching import watched
 from benchmarks.oracle import Oracle
 from benchmarks.proof import Proof
 
@@ -83,6 +84,8 @@ def prove(cluster: Cluster, proof: Proof, *, calls: int = 600, rate: float = 20.
         life.scale(node)
         life.close_off()
         life.remove()
+    with steps.step("docs/kubernetes.md, word for word"):
+        page.follow(cluster, proof, node=node)
 
 
 class Life:
@@ -155,7 +158,7 @@ class Life:
         release, proof = self.release, self.proof
         with monitored(release.cluster, self.place.namespace, node=node) as monitoring:
             with self.steps.step("autoscalers switched on"):
-                on = {"enabled": True, "minReplicas": 2, "maxReplicas": 3, "cpu": 40, "behavior": QUICK}
+                on = {"enabled": True, "minReplicas": 2, "maxReplicas": 3, "cpu": 60, "behavior": QUICK}
                 release.upgrade(
                     prometheusAdapter__enabled=True,
                     gateway__autoscaling=on,
@@ -166,12 +169,26 @@ class Life:
                     monitoring.serve_custom_metrics(f"{self.place.namespace}/{self._adapter()}")
                 self._await_metrics()
             wanted = {GATEWAY: 3, ENCODER: 3, **dict.fromkeys(SEARCHERS, 3)}
-            with self.steps.step("scaled up under load"), ghz(release, self._service(), 60, 180):
-                proof.figures["seconds until scaled up"] = watch_until(release, wanted, above=True, seconds=170)
+            with ghz(release, release.service, 150, 600):
+                with self.steps.step("scaled up under load"):
+                    proof.figures["seconds until scaled up"] = watch_until(release, wanted, above=True, seconds=170)
+                with self.steps.step("upgraded and rolled back while scaled up"):
+                    self._change_while_scaled(wanted)
             with self.steps.step("scaled down without"):
                 down = dict.fromkeys(wanted, 2)
                 proof.figures["seconds until scaled down"] = watch_until(release, down, above=False, seconds=240)
             self._ask("after scaling")
+
+    def _change_while_scaled(self, wanted: dict[str, int]) -> None:
+        """What the autoscalers have said stays, whatever else is changed, and changed back."""
+        release = self.release
+        with watched(release) as watch:
+            release.upgrade(web__settings={"log_level": "DEBUG"})
+            revision = int(release.revisions()[-1]["revision"])
+            release.upgrade(web__settings={"log_level": "INFO"})
+            release.rollback(revision)
+        asked = {name: watch.asked[name] for name in wanted}
+        self.proof.expect("fewest replicas asked for while upgraded and rolled back", asked, wanted)
 
     def close_off(self) -> None:
         """A pod that no policy names reaches the gateway, and nothing behind it."""
@@ -196,19 +213,16 @@ class Life:
     def _ask(self, when: str) -> None:
         """Asks from a pod outside of the release, by the name behind which all gateways are, and checks the answers."""
         oracle = next(iter(self._oracles.values()))
-        address = f"dns:///{self.release.name}-gateway-headless.{self.place.namespace}.svc.cluster.local:7700"
         asked = Asked(self._texts, oracle.ids, oracle.dimension, self._first)
-        with load(self.place.python(CALLER), address, asked, rate=self._rate, calls=self._calls) as answered:
+        with load(
+            self.place.python(CALLER), self.release.address, asked, rate=self._rate, calls=self._calls
+        ) as answered:
             pass
         self._first += self._calls
         verdict = judge(answered, self._oracles)
         self.proof.figures[when] = verdict.figures()
         if not verdict.whole or verdict.calls != self._calls:
             self.proof.faults.append(f"{when}: {verdict.figures()}")
-
-    def _service(self) -> str:
-        address = self.release.get("service", GATEWAY)["spec"]["clusterIP"]
-        return f"{address}:7700"
 
     def _adapter(self) -> str:
         found = self.release.get("configmaps", f"--selector=app.kubernetes.io/instance={self.release.name}")["items"]

@@ -12,10 +12,13 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +32,7 @@ ROUNDS = 3
 PACKAGES = "app/packages"
 SCRATCH = ("/tmp", "/var/tmp", "/run/lock", "/var/lock")  # where every Linux has them
 EVERY = 20
+SERVED_SECONDS = 30.0
 MEGABYTES = {"gateway": 300, "web": 300, "encoder": 600, "searcher": 600, "indexer": 700}
 PORTS = {"encoder": (7701, 7791), "searcher": (7702, 7792), "gateway": (7700, 7790), "web": (7780, 7793)}
 ENVIRONMENT = {
@@ -212,10 +216,24 @@ def to_the_end(container: Container) -> tuple[str, float]:
 def prove_answers(data: Path, proof: Proof) -> None:
     """Asks the page's process for each picture by its name."""
     asked = read(data / "pictures" / "images.jsonl")
+    wait_until_served(asked[0].caption)
     found = [emoji.id in answer(emoji.caption) for emoji in asked]
     proof.figures["pictures"] = len(asked)
     proof.figures["pictures found by their names"] = sum(found)
     proof.holds("nine of ten pictures are found by their names", sum(found) >= 0.9 * len(asked))
+
+
+def wait_until_served(text: str) -> None:
+    """Waits until the gateway has seen that the collection is published. Raises HTTPError where it does not."""
+    until = time.monotonic() + SERVED_SECONDS
+    while True:
+        try:
+            answer(text)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND or time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 def answer(text: str) -> list[str]:

@@ -18,9 +18,10 @@ from benchmarks.kube.checked import Asked, Load, judge, load
 from benchmarks.kube.cluster import Cluster, ready, until
 from benchmarks.kube.indexing import build, command
 from benchmarks.kube.own import running
-from benchmarks.kube.place import Place, placed
+from benchmarks.kube.place import STORE, Place, placed
 from benchmarks.kube.processes import container, counters, exhaust_memory, started
 from benchmarks.kube.release import Release
+from benchmarks.kube.scaling import ghz
 from benchmarks.kube.steps import Steps
 from benchmarks.oracle import Oracle
 from benchmarks.proof import Proof
@@ -41,8 +42,13 @@ DISCOVERY_SECONDS = 11.0
 
 MOST_OVER_LEAST = 1.3
 SAMPLE_SECONDS = 40.0
-SIDE_BY_SIDE_SECONDS = 45
-"""Longer than the loading times of searchers differ, and than names take to be known."""
+NEW_TEXTS = 30
+"""A second."""
+SIDE_BY_SIDE = {"rollout": {"maxSurge": "100%", "maxUnavailable": 0}, "minReadySeconds": 45}
+"""New searchers beside all old ones, for longer than their loading times differ and names take to be known."""
+
+SECOND, SECOND_STORE, SECOND_CALLS = "sightline-2", f"{STORE}-2", 300
+"""Another release, and what is asked of it."""
 
 OTHER_TAG = "next"
 COMPONENT = "app.kubernetes.io/component"
@@ -81,7 +87,8 @@ def prove(cluster: Cluster, proof: Proof, *, rate: float = RATE, calls: int = CA
         listed, fewer = some(draw(), every, _made(folder / "all")), some(draw(), 2 * every, _made(folder / "fewer"))
         with steps.step("install, build, publish"):
             release.install()
-            build(release, place.upload(listed))
+            source = place.upload(listed)
+            build(release, source)
             generation, oracle = place.oracle()
             place.start(CALLER, images.of("gateway"), node=KEPT)
         if proof.faults:
@@ -89,12 +96,13 @@ def prove(cluster: Cluster, proof: Proof, *, rate: float = RATE, calls: int = CA
         fewer_source = place.upload(fewer, "fewer")
         known = {one.id for one in read(listed)} & {one.id for one in read(fewer)}
         asked = Asked([one.caption for one in read(listed)[:TEXTS]], sorted(known), oracle.dimension)
-        address = f"dns:///{release.name}-gateway-headless.{NAMESPACE}.svc.cluster.local:7700"
-        with load(place.python(CALLER), address, asked, rate=rate) as answered:
+        with load(place.python(CALLER), release.address, asked, rate=rate) as answered:
             life = Life(steps, place, release, {generation: oracle}, answered)
             life.roll_out()
             life.publish(fewer_source)
             life.add_a_group()
+            life.let_a_group_go()
+            life.change_the_model(source)
             life.lose_pods()
             life.share()
             life.lose_a_node()
@@ -175,13 +183,40 @@ class Life:
     def add_a_group(self) -> None:
         """Three searcher groups instead of two: old ones stay until all new ones have been ready for a while."""
         with self.happening("one more group"):
-            side_by_side = {
-                "rollout": {"maxSurge": "100%", "maxUnavailable": 0},
-                "minReadySeconds": SIDE_BY_SIDE_SECONDS,
-            }
-            self.release.upgrade(searcher__groups=3, searcher__pods=side_by_side)
-            groups = {pod["metadata"]["labels"]["sightline.dev/group"] for pod in self.release.pods("searcher")}
-            self.steps.proof.expect("one more group: groups", sorted(groups), ["0", "1", "2"])
+            self.release.upgrade(searcher__groups=3, searcher__pods=SIDE_BY_SIDE)
+            self._expect_groups("one more group", ["0", "1", "2"])
+
+    def let_a_group_go(self) -> None:
+        """Two again: the third stays until the others have what it had."""
+        with self.happening("one group fewer"):
+            self.release.upgrade(searcher__groups=2, searcher__leaving=3)
+            self.release.upgrade(searcher__leaving=0)
+            self._expect_groups("one group fewer", ["0", "1"])
+
+    def _expect_groups(self, name: str, expected: list[str]) -> None:
+        groups = {pod["metadata"]["labels"]["sightline.dev/group"] for pod in self.release.pods("searcher")}
+        self.steps.proof.expect(f"{name}: groups", sorted(groups), expected)
+
+    def change_the_model(self, source: str) -> None:
+        """A second release over another folder of the store, which callers go over to; then one of the two is removed.
+
+        Its model is the same one, as only that is in the image: what is done is what is done for another.
+        """
+        other = Release(self.release.cluster, NAMESPACE, SECOND, self.release.values, dict(images.values()))
+        other.settings |= {"store.url": SECOND_STORE, "web.enabled": False}
+        with self.happening("a second release for another model"):
+            other.install()
+            build(other, source)
+            generation, oracle = self.place.oracle(store=SECOND_STORE)
+            python = self.place.python(CALLER)
+            asked = Asked(self.answered.order["texts"], oracle.ids, oracle.dimension)
+            with load(python, other.address, asked, rate=RATE, calls=SECOND_CALLS) as answered:
+                pass
+            verdict = judge(answered, {generation: oracle})
+            self.steps.proof.figures["asked of the second release"] = verdict.figures()
+            self.steps.proof.holds("the second release answers rightly", verdict.whole)
+        with self.happening("one of two releases is removed"):
+            other.uninstall()
 
     def lose_pods(self) -> None:
         """Redis is killed, and a searcher by its own memory."""
@@ -214,21 +249,25 @@ class Life:
         """New replicas have their share soon after they are ready."""
         for component, deployment, metric in SHARED:
             name = f"{self.release.name}-{deployment}"
-            with self.happening(f"one more {component}"):
+            # Beside the checked calls, others each with a text of its own: gateways have the vectors of the former.
+            with self.happening(f"one more {component}"), ghz(self.release, self.release.service, NEW_TEXTS, 600):
                 self.release.kubectl("scale", f"deployment/{name}", "--replicas=3")
                 self.release.settle(name)
                 time.sleep(DISCOVERY_SECONDS + SHARE_SECONDS)
-                labels = {"group": "0"} if component == "searcher" else {}
-                before = counters(self.release, component, metric, **labels)
-                time.sleep(SAMPLE_SECONDS)
-                after = counters(self.release, component, metric, **labels)
-                done = {pod: after[pod] - before[pod] for pod in before}
-                proportion = max(done.values()) / max(1, min(done.values()))
-                self.steps.proof.figures[f"one more {component}: work"] = sorted(done.values())
-                self.steps.proof.figures[f"one more {component}: busiest over least busy"] = round(proportion, 3)
-                self.steps.proof.holds(f"one more {component}: fair", proportion <= MOST_OVER_LEAST and len(done) == 3)
+                self._expect_fair(component, metric)
                 self.release.kubectl("scale", f"deployment/{name}", "--replicas=2")
                 self.release.settle(name)
+
+    def _expect_fair(self, component: str, metric: str) -> None:
+        labels = {"group": "0"} if component == "searcher" else {}
+        before = counters(self.release, component, metric, **labels)
+        time.sleep(SAMPLE_SECONDS)
+        after = counters(self.release, component, metric, **labels)
+        done = {pod: after[pod] - before[pod] for pod in before}
+        proportion = max(done.values()) / max(1, min(done.values()))
+        figures = {"work": sorted(done.values()), "busiest over least busy": round(proportion, 3)}
+        self.steps.proof.figures |= {f"one more {component}: {what}": figure for what, figure in figures.items()}
+        self.steps.proof.holds(f"one more {component}: fair", proportion <= MOST_OVER_LEAST and len(done) == 3)
 
     def lose_a_node(self) -> None:
         """A node falls silent: no reset ever comes from it. Then it is back."""

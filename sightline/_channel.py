@@ -17,8 +17,12 @@ MAX_MESSAGE = 64 * 1024 * 1024
 
 ERROR_TYPE = "type.googleapis.com/sightline.v1.Error"
 
-RETRY_BUDGET = 50
-"""Calls that may be made again while a service is down; ten that succeed give one of them back (gRFC A6)."""
+RETRY_BUDGET = 500
+"""Calls that may be made again while a service is down; two that succeed give one of them back.
+
+As many as gRPC allows (gRFC A6): when one of two gateways falls silent, all that it was asked in the four seconds until
+that is noticed is asked again of the other, and that is two calls for each that is made in a second.
+"""
 
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
@@ -36,7 +40,7 @@ _SERVICE_CONFIG = {
         }
     ],
     # Each failure takes a token, and half of them must be left: retries must not make an outage worse.
-    "retryThrottling": {"maxTokens": 2 * RETRY_BUDGET, "tokenRatio": 0.1},
+    "retryThrottling": {"maxTokens": 2 * RETRY_BUDGET, "tokenRatio": 0.5},
 }
 
 _OPTIONS = [

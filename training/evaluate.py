@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from services.encoder.exported import is_export_alone
 from services.encoder.sources import LoadError
 from sightline.errors import SightlineError
 from training.datasets import catalog
@@ -107,9 +108,10 @@ def _subject(given: argparse.Namespace) -> Subject:
     if not given.images:
         raise ValueError("--model needs --images: the pictures to rank")
     # Only here, so that judging a cluster needs no torch.
-    from services.encoder.model import load  # noqa: PLC0415
+    from services.encoder import model, onnx_model  # noqa: PLC0415
     from training.evaluation.local import LocalModel  # noqa: PLC0415
 
+    load = onnx_model.load if is_export_alone(given.model) else model.load
     return LocalModel(load(given.model, given.pretrained), locations(read_rows(given.images)), _progress("pictures"))
 
 

@@ -85,7 +85,7 @@ def export(model: OpenClipModel, folder: Path, *, half: bool = False) -> Export:
     folder.mkdir(parents=True, exist_ok=True)
     # Last to come and first to go: a folder that has it is whole.
     (folder / EXPORT_FILE).unlink(missing_ok=True)
-    tokenizer = _write_tokenizer(model, folder)
+    tokenizer = write_tokenizer(model, folder)
     _compare_tokens(model, load_tokenizer(folder, tokenizer))
     weights = write_graphs(model, tokenizer.context, folder, half=half)
     names = [TEXT_GRAPH, IMAGE_GRAPH, weights.name, tokenizer.file]
@@ -109,7 +109,8 @@ def export(model: OpenClipModel, folder: Path, *, half: bool = False) -> Export:
     return said
 
 
-def _write_tokenizer(model: OpenClipModel, folder: Path) -> TokenizerFile:
+def write_tokenizer(model: OpenClipModel, folder: Path) -> TokenizerFile:
+    """Writes a model's tokenizer into a folder, and returns how it is used. Raises ExportError where it has no file."""
     tokenizer = model.tokenizer
     # Its rows, since some are not told their context; and then it knows how it cuts and pads.
     context = int(tokenizer([SAMPLES[0]]).shape[1])
@@ -149,7 +150,9 @@ def _compare_tokens(model: OpenClipModel, ours: Callable[[list[str]], Rows]) -> 
 
 
 def _compare_vectors(model: Model, ours: Model, farthest: float) -> None:
-    distance = max(_distance(_texts(model), _texts(ours)), _distance(_pictures(model), _pictures(ours)))
+    distance = max(
+        distance_of(_texts(model), _texts(ours)), distance_of(vectors_of_noise(model), vectors_of_noise(ours))
+    )
     if not distance <= farthest:
         raise ExportError(f"onnxruntime computes other vectors than torch: 1 - cos is {distance:.1e}")
 
@@ -158,13 +161,15 @@ def _texts(model: Model) -> Vectors:
     return model.finish(model.run_texts(model.prepare_texts(SAMPLES)))
 
 
-def _pictures(model: Model) -> Vectors:
+def vectors_of_noise(model: Model) -> Vectors:
+    """Unit vectors of a few pictures, by which two forms of a model are compared, float32 [4, d]."""
     shape = model.card.preparation
     noise = np.random.default_rng(0).integers(0, 256, (3, shape.height, shape.width, 3), dtype=np.uint8)
     return model.finish(model.run_images([*noise, noise[0] // 4]))
 
 
-def _distance(one: Vectors, other: Vectors) -> float:
+def distance_of(one: Vectors, other: Vectors) -> float:
+    """The largest 1 - cos of two sets of unit vectors, float32 [n, d] each."""
     return float((((one - other).astype(np.float64) ** 2).sum(axis=1) / 2).max())
 
 

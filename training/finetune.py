@@ -147,43 +147,45 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--half", action="store_true", help="keep the weights in half precision")
     learning = parser.add_argument_group("what learns")
     learning.add_argument("--train", choices=get_args(Side), default="text", help="the tower; the other is locked")
-    learning.add_argument("--rank", type=_at_least(0), default=0, help="of low-rank matrices; 0: all weights learn")
-    learning.add_argument("--dropout", type=_share, default=0.0, help="of token embeddings")
+    learning.add_argument("--rank", type=at_least(0), default=0, help="of low-rank matrices; 0: all weights learn")
+    learning.add_argument("--dropout", type=share, default=0.0, help="of token embeddings")
     learning.add_argument("--replay", type=Path, help="a table of what the model knows, to be kept")
-    learning.add_argument("--replay-share", type=_share, default=0.5, help="of each batch")
-    learning.add_argument("--hard-negatives", type=_at_least(0), default=3, help="images that look alike, for each")
+    learning.add_argument("--replay-share", type=share, default=0.5, help="of each batch")
+    learning.add_argument("--hard-negatives", type=at_least(0), default=3, help="images that look alike, for each")
     varied = parser.add_argument_group("how both sides are varied")
     varied.add_argument("--synonyms", type=Path, help="a vocabulary's table: docs/vocabulary.md")
-    varied.add_argument("--replaced", type=_share, default=0.3, help="share of captions with a synonym")
+    varied.add_argument("--replaced", type=share, default=0.3, help="share of captions with a synonym")
     varied.add_argument("--templates", type=Path, help="sentences, one a line, with {} for the caption")
-    varied.add_argument("--told", type=_share, default=0.5, help="share of captions in a sentence")
-    varied.add_argument("--shuffled", type=_share, default=0.0, help="share of captions in another order of words")
-    varied.add_argument("--crop", type=_share, default=_VIEWS.crop, help="smallest part of a picture's area")
+    varied.add_argument("--told", type=share, default=0.5, help="share of captions in a sentence")
+    varied.add_argument("--shuffled", type=share, default=0.0, help="share of captions in another order of words")
+    varied.add_argument("--crop", type=share, default=_VIEWS.crop, help="smallest part of a picture's area")
     varied.add_argument("--rotation", type=float, default=_VIEWS.rotation, help="degrees to either side")
-    varied.add_argument("--colour", type=_share, default=_VIEWS.colour, help="of brightness, contrast, saturation")
+    varied.add_argument("--colour", type=share, default=_VIEWS.colour, help="of brightness, contrast, saturation")
     how = parser.add_argument_group("how long and how fast")
-    how.add_argument("--steps", type=_at_least(1), default=_PLAN.steps)
-    how.add_argument("--batch", type=_at_least(2), default=256, help="captions in a step, over all processes")
+    how.add_argument("--steps", type=at_least(1), default=_PLAN.steps)
+    how.add_argument("--batch", type=at_least(2), default=256, help="captions in a step, over all processes")
     how.add_argument("--rate", type=float, default=_PLAN.rate, help="the peak of the learning rate")
     how.add_argument("--max-scale", type=float, default=_PLAN.max_scale, help="what the scale of cosines may reach")
     how.add_argument("--precision", choices=get_args(Precision), help="bf16 on a GPU, fp32 on a CPU by default")
     how.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    how.add_argument("--threads", type=_at_least(0), default=0, help="of the CPU; 0 leaves it to torch")
-    how.add_argument("--workers", type=_at_least(0), default=0, help="processes that prepare batches")
+    how.add_argument("--threads", type=at_least(0), default=0, help="of the CPU; 0 leaves it to torch")
+    how.add_argument("--workers", type=at_least(0), default=0, help="processes that prepare batches")
     how.add_argument("--seed", type=int, default=_PLAN.seed)
     how.add_argument("--save-seconds", type=float, default=_PLAN.save_seconds, help="between states")
     judged = parser.add_argument_group("what it is judged by")
     judged.add_argument("--queries", type=Path, help="JSONL: docs/evaluation.md")
     judged.add_argument("--images", type=Path, help="the pictures to rank: a folder, or JSONL as the indexer takes it")
     judged.add_argument("--measure", default="hit@10", help="what early stopping looks at")
-    judged.add_argument("--evaluate-every", type=_at_least(1), default=_PLAN.evaluate_every, help="steps")
-    judged.add_argument("--patience", type=_at_least(1), default=_PLAN.patience, help="evaluations that gain nothing")
+    judged.add_argument("--evaluate-every", type=at_least(1), default=_PLAN.evaluate_every, help="steps")
+    judged.add_argument("--patience", type=at_least(1), default=_PLAN.patience, help="evaluations that gain nothing")
     judged.add_argument("--report", type=Path, help="write an HTML page of before and after here")
     judged.add_argument("--json", type=Path, help="write JSON of before and after here")
     return parser
 
 
-def _at_least(least: int) -> Callable[[str], int]:
+def at_least(least: int) -> Callable[[str], int]:
+    """Returns what reads a whole number from there up, for a command line."""
+
     def whole(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
             raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more, is {text!r}")
@@ -192,14 +194,15 @@ def _at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
+    """Reads a number from 0 to 1, for a command line."""
     try:
-        share = float(text)
+        found = float(text)
     except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
+        found = -1.0
+    if not 0 <= found <= 1:
         raise argparse.ArgumentTypeError(f"must be from 0 to 1, is {text!r}")
-    return share
+    return found
 
 
 if __name__ == "__main__":

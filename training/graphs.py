@@ -6,9 +6,9 @@ import json
 import logging
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx_ir as ir
 import torch
@@ -27,8 +27,17 @@ OPSET = 20
 WEIGHTS_FILE = "weights.safetensors"
 SOURCE_WEIGHTS = "open_clip_model.safetensors"
 
-_KINDS = {torch.float32: ir.DataType.FLOAT, torch.float16: ir.DataType.FLOAT16, torch.int64: ir.DataType.INT64}
-_NAMES = {"F32": torch.float32, "F16": torch.float16, "I64": torch.int64}
+Kept = Literal["single", "half", "int8"]
+"""How weights lie in the file: as they are, in half precision, or as bytes with a scale for each row."""
+
+_KINDS = {
+    torch.float32: ir.DataType.FLOAT,
+    torch.float16: ir.DataType.FLOAT16,
+    torch.int8: ir.DataType.INT8,
+    torch.int64: ir.DataType.INT64,
+}
+_NAMES = {"F32": torch.float32, "F16": torch.float16, "I8": torch.int8, "I64": torch.int64}
+_SCALE = ".scale"
 # The graphs' modules hold the model under this name.
 _PREFIX = "model."
 
@@ -80,10 +89,21 @@ def write_graphs(model: OpenClipModel, context: int, folder: Path, *, half: bool
         folder: where to.
         half: whether weights are kept in half precision; they are computed with in single precision all the same.
     """
-    towers = {TEXT_GRAPH: _trace_text(model, context), IMAGE_GRAPH: _trace_images(model)}
-    state = model.module.state_dict()
+    towers = {TEXT_GRAPH: _trace_text(model, context), IMAGE_GRAPH: trace_images(model)}
+    return write_towers(towers, model.module.state_dict(), folder, "half" if half else "single")
+
+
+def write_towers(towers: Mapping[str, ir.Model], state: Mapping[str, Tensor], folder: Path, kept: Kept) -> Path:
+    """Writes graphs, and their weights where the folder has no file with these; returns the file of weights.
+
+    Args:
+        towers: by the names of their files; they are changed.
+        state: weights by the names that the graphs have for them.
+        folder: where to.
+        kept: how weights lie in the file; they are computed with in single precision all the same.
+    """
     used = {name for tower in towers.values() for name in _weights_of(tower, state)}
-    weights = _find_weights({name: state[name] for name in sorted(used)}, folder, half=half)
+    weights = _find_weights({name: state[name] for name in sorted(used)}, folder, kept)
     places = places_in(weights)
     for name, tower in towers.items():
         _point(tower, state, weights.name, places)
@@ -113,12 +133,21 @@ def _trace_text(model: OpenClipModel, context: int) -> ir.Model:
     if model.causal is None:
         tokens = torch.ones(3, context, dtype=torch.int64)
         return _trace(PaddedTextTower(model.module), {"tokens": tokens}, [{0: count}])
-    length = torch.export.Dim("length", min=2, max=model.causal.ends.context)
+    return trace_cut(CutTextTower(model.module, model.causal), model.causal.ends.context)
+
+
+def trace_cut(tower: nn.Module, context: int) -> ir.Model:
+    """The graph of a text tower that is handed ids without padding, int64 [n, length], and their ends, int64 [n].
+
+    Its weights have the names that they have in `tower.model`.
+    """
+    count, length = torch.export.Dim("texts"), torch.export.Dim("length", min=2, max=context)
     given = {"tokens": torch.ones(3, 5, dtype=torch.int64), "ends": torch.full((3,), 5)}
-    return _trace(CutTextTower(model.module, model.causal), given, [{0: count, 1: length}, {0: count}])
+    return _trace(tower, given, [{0: count, 1: length}, {0: count}])
 
 
-def _trace_images(model: OpenClipModel) -> ir.Model:
+def trace_images(model: OpenClipModel) -> ir.Model:
+    """The graph of a model's picture tower, which prepares pictures too."""
     shape = model.card.preparation
     pixels = torch.zeros(3, shape.height, shape.width, 3, dtype=torch.uint8)
     return _trace(ImageTower(model.module, model.preprocess), {"pixels": pixels}, [{0: torch.export.Dim("pictures")}])
@@ -172,13 +201,13 @@ def _weights_of(tower: ir.Model, state: Mapping[str, Tensor]) -> list[str]:
     return [name for name in names if name in state]
 
 
-def _find_weights(wanted: Mapping[str, Tensor], folder: Path, *, half: bool) -> Path:
+def _find_weights(wanted: Mapping[str, Tensor], folder: Path, kept: Kept) -> Path:
     """The model's own file, where the graphs are to lie beside it and it holds these very numbers; else a new file."""
     own = folder / SOURCE_WEIGHTS
-    if own.is_file() and _holds(own, wanted):
+    if own.is_file() and kept != "int8" and _holds(own, wanted):
         return own
     file = folder / WEIGHTS_FILE
-    save_file({name: _kept(tensor, half=half) for name, tensor in wanted.items()}, file)
+    save_file({name: part for whole, tensor in wanted.items() for name, part in _kept(whole, tensor, kept)}, file)
     # safetensors keeps its files to their owner; a served model is read by others.
     file.chmod(0o644)
     return file
@@ -194,32 +223,46 @@ def _equal(found: Tensor, wanted: Tensor) -> bool:
     return found.dtype in _KINDS and torch.equal(found.to(wanted.dtype), wanted)
 
 
-def _kept(tensor: Tensor, *, half: bool) -> Tensor:
-    # A copy: weights that two names share cannot be kept as such.
-    return (tensor.half() if half and tensor.is_floating_point() else tensor).clone().contiguous()
+def _kept(name: str, tensor: Tensor, kept: Kept) -> Iterator[tuple[str, Tensor]]:
+    """What a weight is in the file, by name: itself, or its bytes and their scales."""
+    if kept == "int8" and tensor.is_floating_point() and tensor.ndim > 1:
+        # Symmetric, with a scale for each row: for each output of linear layers and convolutions, each id of a table.
+        scale = tensor.float().abs().amax(dim=tuple(range(1, tensor.ndim)), keepdim=True).clamp(min=1e-12) / 127
+        yield name, (tensor / scale).round().to(torch.int8).contiguous()
+        yield name + _SCALE, scale
+    else:
+        # A copy: weights that two names share cannot be kept as such.
+        yield name, (tensor.half() if kept == "half" and tensor.is_floating_point() else tensor).clone().contiguous()
 
 
 def _point(
     tower: ir.Model, state: Mapping[str, Tensor], file: str, places: Mapping[str, tuple[torch.dtype, int, int]]
 ) -> None:
-    """Lets the weights of a graph be those in the file; half precision becomes single when a session is made."""
+    """Lets the weights of a graph be those in the file; what is kept otherwise becomes single precision, as plain
+    operators on constants, when a session is made."""
     graph = tower.graph
-    for name in _weights_of(tower, state):
-        value = graph.initializers[_PREFIX + name]
+
+    def lying(name: str, called: str, shape: ir.Shape) -> ir.Value:
         kind, start, size = places[name]
-        shape = ir.Shape(state[name].shape)
-        outside = ir.ExternalTensor(file, start, size, _KINDS[kind], shape=shape, name=_PREFIX + name)
-        if kind == state[name].dtype:
-            value.const_value = outside
+        outside = ir.ExternalTensor(file, start, size, _KINDS[kind], shape=shape, name=called)
+        return ir.Value(name=called, shape=shape, type=ir.TensorType(_KINDS[kind]), const_value=outside)
+
+    for name in _weights_of(tower, state):
+        value, shape = graph.initializers[_PREFIX + name], ir.Shape(state[name].shape)
+        if places[name][0] == state[name].dtype:
+            value.const_value = lying(name, _PREFIX + name, shape).const_value
             continue
         del graph.initializers[_PREFIX + name]
-        outside.name = f"{name}.kept"
-        kept = ir.Value(name=outside.name, shape=shape, type=ir.TensorType(_KINDS[kind]), const_value=outside)
-        graph.register_initializer(kept)
-        single = ir.node("Cast", [kept], {"to": ir.DataType.FLOAT})
-        single.outputs[0].name = f"{name}.single"
-        ir.convenience.replace_all_uses_with(value, single.outputs[0])
-        graph.insert_before(graph[0], single)
+        graph.register_initializer(kept := lying(name, f"{name}.kept", shape))
+        steps = [ir.node("Cast", [kept], {"to": ir.DataType.FLOAT})]
+        if name + _SCALE in places:
+            rows = ir.Shape([shape[0], *[1] * (len(shape) - 1)])
+            graph.register_initializer(scale := lying(name + _SCALE, name + _SCALE, rows))
+            steps.append(ir.node("Mul", [steps[0].outputs[0], scale]))
+            steps[0].outputs[0].name = f"{name}.whole"
+        steps[-1].outputs[0].name = f"{name}.single"
+        ir.convenience.replace_all_uses_with(value, steps[-1].outputs[0])
+        graph.insert_before(graph[0], steps)
 
 
 def _forget_origins(tower: ir.Model) -> None:

@@ -72,6 +72,7 @@ class Verdict:
     slowest: float = 0.0
     generations: Counter[int] = field(default_factory=Counter)
     first_error: str = ""
+    first_partial: str = ""
 
     @property
     def whole(self) -> bool:
@@ -85,6 +86,7 @@ class Verdict:
             "errors": dict(self.errors),
             "first_error": self.first_error,
             "partial": self.partial,
+            "first_partial": self.first_partial,
             "wrong": len(self.wrong),
             "first_wrong": self.wrong[:3],
             "computed": self.computed,
@@ -161,16 +163,22 @@ def judge(running: Load, oracles: Mapping[int, Oracle], calls: Sequence[dict[str
         verdict.slowest = max(verdict.slowest, call["seconds"])
         if error := call.get("error"):
             verdict.errors[error.split(":")[0]] += 1
-            verdict.first_error = verdict.first_error or f"{time.strftime('%T', time.gmtime(call['began']))} {error}"
+            verdict.first_error = verdict.first_error or f"{_moment(call)} {error}"
             continue
         verdict.generations[call["generation"]] += 1
         verdict.computed += call["cache"] == CacheState.MISS
         asked, answered = call["shards"]
         if call["degraded"] or asked != answered:
             verdict.partial += 1
+            told = f"{_moment(call)} after {call['seconds']} s: {answered} of {asked} shards, {call['degraded']}"
+            verdict.first_partial = verdict.first_partial or told
         else:
             verdict.wrong += _faults(running, oracles, call)
     return verdict
+
+
+def _moment(call: Mapping[str, Any]) -> str:
+    return time.strftime("%T", time.gmtime(call["began"]))
 
 
 def _faults(running: Load, oracles: Mapping[int, Oracle], call: Mapping[str, Any]) -> Sequence[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +60,24 @@ class Cluster:
         if done.returncode:
             raise KubeError(f"{' '.join(words)[:200]}: {done.stderr.strip()[-2000:] or done.stdout.strip()[-2000:]}")
         return done.stdout
+
+    @contextmanager
+    def running(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Runs a command until the end of the block; what it says is there to be read."""
+        process = subprocess.Popen(
+            self.command(*words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            # All of its group: what enters namespaces starts the command as a child, and does not pass signals on.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(30)
 
     def script(self, name: str, *words: str, **settings: str) -> None:
         """Runs a script of deploy/cluster. Raises KubeError."""

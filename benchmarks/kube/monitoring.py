@@ -11,10 +11,10 @@ import yaml
 
 from benchmarks.kube import images
 from benchmarks.kube.cluster import Cluster, Object, ready, until
-from benchmarks.kube.place import RESTRICTED, pod
+from benchmarks.kube.place import PROGRAMS, RESTRICTED, pod
 
 NAMESPACE = "monitoring"
-PORT = 9090
+PORT, TARGETS_PORT = 9090, 9091
 SCRAPED_EVERY = "2s"
 
 
@@ -60,18 +60,10 @@ def monitored(cluster: Cluster, watched: str, *, node: str = "") -> Iterator[Mon
         cluster.kubectl("delete", "clusterrole,clusterrolebinding", "sightline-test-prometheus", "--ignore-not-found")
 
 
-def configuration(watched: str) -> str:
-    """Returns the configuration of a Prometheus that finds pods by the name of their port."""
-    keep = {"source_labels": ["__meta_kubernetes_pod_container_port_name"], "regex": "health", "action": "keep"}
-    names = {"namespace": "namespace", "pod_name": "pod", "pod_label_app_kubernetes_io_component": "component"}
-    relabel = [
-        {"source_labels": [f"__meta_kubernetes_{found}"], "target_label": label} for found, label in names.items()
-    ]
-    job = {
-        "job_name": "pods",
-        "kubernetes_sd_configs": [{"role": "pod", "namespaces": {"names": [watched]}}],
-        "relabel_configs": [keep, *relabel],
-    }
+def configuration() -> str:
+    """Returns the configuration of a Prometheus that is told of pods by the program beside it."""
+    told = {"url": f"http://127.0.0.1:{TARGETS_PORT}", "refresh_interval": SCRAPED_EVERY}
+    job = {"job_name": "pods", "http_sd_configs": [told]}
     whole = {"global": {"scrape_interval": SCRAPED_EVERY, "scrape_timeout": SCRAPED_EVERY}, "scrape_configs": [job]}
     return str(yaml.safe_dump(whole))
 
@@ -92,8 +84,17 @@ def _objects(watched: str, node: str) -> list[Object]:
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, {"name": "config", "mountPath": "/etc/prometheus"}],
         "resources": {"requests": {"cpu": "20m", "memory": "128Mi"}},
     }
+    source = (PROGRAMS / "targets.py").read_text(encoding="utf-8")
+    targets = {
+        "name": "targets",
+        "image": images.of("indexer"),
+        "command": ["python3", "-c", source, watched, str(TARGETS_PORT)],
+        "securityContext": RESTRICTED,
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+    }
     running = pod("prometheus", container, {"app": "prometheus"}, node, account="prometheus")
     running["metadata"]["namespace"] = NAMESPACE
+    running["spec"]["containers"].append(targets)
     running["spec"]["volumes"].append({"name": "config", "configMap": {"name": "prometheus"}})
     rights = {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]}
     subject = {"kind": "ServiceAccount", **place}
@@ -112,7 +113,7 @@ def _objects(watched: str, node: str) -> list[Object]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": place,
-            "data": {"prometheus.yml": configuration(watched)},
+            "data": {"prometheus.yml": configuration()},
         },
         running,
     ]

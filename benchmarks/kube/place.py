@@ -70,9 +70,9 @@ class Place:
         self.program("put", target, stdin=base64.b64encode(packed.getvalue()).decode(), timeout=300)
         return f"s3://{target}/{listed.name}"
 
-    def oracle(self, generation: int = 0, collection: str = COLLECTION) -> tuple[int, Oracle]:
+    def oracle(self, generation: int = 0, collection: str = COLLECTION, *, store: str = STORE) -> tuple[int, Oracle]:
         """Returns a generation (the current one where none is named) and brute force over what lies in the store."""
-        said = json.loads(self.program("dump", STORE, collection, str(generation)))
+        said = json.loads(self.program("dump", store, collection, str(generation)))
         rows = np.frombuffer(base64.b64decode(said["vectors"]), "<f4").reshape(len(said["ids"]), -1)
         return said["generation"], Oracle(said["ids"], unit(rows))
 

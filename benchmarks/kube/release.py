@@ -33,6 +33,16 @@ class Release:
     values: Sequence[Path] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def address(self) -> str:
+        """All of its gateways, as callers in the cluster know them."""
+        return f"dns:///{self.name}-gateway-headless.{self.namespace}.svc.cluster.local:7700"
+
+    @property
+    def service(self) -> str:
+        """Its gateways behind one address, as callers know them who cannot look up names."""
+        return f"{self.get('service', f'{self.name}-gateway')['spec']['clusterIP']}:7700"
+
     def install(self, *words: str, timeout: int = WAIT_SECONDS) -> None:
         """Installs, and waits until all is ready. Raises KubeError."""
         self._helm("install", self.name, str(CHART), *self._values(), *_waiting(timeout), *words, timeout=timeout)

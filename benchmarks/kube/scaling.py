@@ -20,17 +20,8 @@ def ghz(release: Release, address: str, rate: int, seconds: int) -> Iterator[sub
     command = ["ghz", "--insecure", "--call=sightline.v1.SearchService.Search", f"--data={asked}", "--async"]
     command += [f"--rps={rate}", f"--duration={seconds}s", f"--connections={CONNECTIONS}", "--concurrency=64"]
     command += ["--timeout=20s", "--format=summary", address]
-    running = subprocess.Popen(
-        release.cluster.command(*command),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
+    with release.cluster.running(*command) as running:
         yield running
-    finally:
-        running.terminate()
-        running.wait(30)
 
 
 def replicas(release: Release) -> dict[str, int]:

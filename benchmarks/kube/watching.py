@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO
 
 from benchmarks.kube.release import Release
 
@@ -35,26 +35,18 @@ def watched(release: Release) -> Iterator[Watch]:
     """Watches all Deployments of a release."""
     selector = f"--selector=app.kubernetes.io/instance={release.name}"
     command = ["kubectl", f"--namespace={release.namespace}", "get", "deployments", selector, "--watch"]
-    watching = subprocess.Popen(
-        release.cluster.command(*command, f"--output=jsonpath={_COLUMNS}"),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
     watch, first = Watch(), threading.Event()
 
-    def read() -> None:
-        assert watching.stdout
-        for line in watching.stdout:
+    def read(lines: IO[str]) -> None:
+        for line in lines:
             watch.note(line)
             first.set()
 
-    reading = threading.Thread(target=read, daemon=True)
-    reading.start()
-    try:
+    with release.cluster.running(*command, f"--output=jsonpath={_COLUMNS}") as watching:
+        assert watching.stdout
+        reading = threading.Thread(target=read, args=(watching.stdout,), daemon=True)
+        reading.start()
         if not first.wait(30):
             raise TimeoutError("no Deployment can be watched")
         yield watch
-    finally:
-        watching.terminate()
-        watching.wait(30)
-        reading.join(10)
+    reading.join(10)

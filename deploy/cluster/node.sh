@@ -79,6 +79,8 @@ _make_cgroups() {
     for controller in "${CONTROLLERS[@]}"; do
         folder="/sys/fs/cgroup/$controller"
         mkdir -p "$folder/$CGROUP/$1" "$folder/$own"
+        # All pods together are one beside each process that is in no cgroup, and that weighs 1024.
+        [[ "$controller" != cpu ]] || echo 8192 >"$folder/$CGROUP/cpu.shares"
         [[ "$controller" == cpuset ]] || continue
         for below in "$CGROUP" "$CGROUP/$1" "$own"; do
             for what in cpus mems; do cat "$folder/cpuset.$what" >"$folder/$below/cpuset.$what"; done

@@ -65,7 +65,20 @@ def _limits(settings: EncoderSettings, *, on_gpu: bool) -> Limits:
 
 
 def load_model(settings: EncoderSettings) -> Model:
-    """Loads the model that the settings name; raises LoadError where there is none."""
+    """Loads the model that the settings name, and what translates for it; raises LoadError where there is none."""
+    model = _load_model(settings)
+    if not settings.translate:
+        return model
+    # Importing it takes a while, and needs packages that others do not.
+    try:
+        from services.encoder import ctranslate  # noqa: PLC0415
+    except ImportError as error:
+        message = f"a translation needs the extra `encoder-translate`, which is not installed ({error})"
+        raise LoadError(message, setting="SIGHTLINE_TRANSLATE") from error
+    return ctranslate.translated(model, settings.translate, settings.translate_certainty, threads=settings.threads)
+
+
+def _load_model(settings: EncoderSettings) -> Model:
     options = {"threads": settings.threads, "remembered_texts": settings.remembered_texts}
     # Importing either takes a while: meanwhile the ports are open and say so, and wrong settings are told at once.
     if choose(settings.backend, settings.model, settings.device) == "onnx":
@@ -86,7 +99,7 @@ async def main() -> None:
             settings, service_names=SERVICES, register=encoder.register, warm=encoder.start, close=encoder.close
         )
     except LoadError as error:
-        print(f"SIGHTLINE_MODEL: {error}", file=sys.stderr)
+        print(f"{error.setting}: {error}", file=sys.stderr)
         sys.exit(2)
 
 

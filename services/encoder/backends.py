@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Literal
 
-from services.encoder.exported import is_export
+from services.encoder.exported import is_export, is_export_alone
 from services.encoder.sources import LoadError
 
 Backend = Literal["auto", "torch", "onnx"]
@@ -18,8 +18,8 @@ _ACCELERATORS = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 def choose(backend: Backend, model: str, device: str) -> Literal["torch", "onnx"]:
     """Returns the backend of a model.
 
-    `auto` is onnx for a folder that holds an export, unless it could run on a GPU: with torch installed, and a GPU
-    there or asked for. Everything else is torch.
+    `auto` is onnx for a folder that holds an export, unless it could run on a GPU: with torch installed, a GPU there or
+    asked for, and files that torch can load. Everything else is torch.
 
     Raises:
         LoadError: the backend cannot run this model here; the message says what to change.
@@ -27,7 +27,8 @@ def choose(backend: Backend, model: str, device: str) -> Literal["torch", "onnx"
     with_torch, exported = _is_installed("torch", "open_clip"), is_export(model)
     if backend == "auto":
         wants_gpu = device != "cpu" and (device != "auto" or any(path.exists() for path in _ACCELERATORS))
-        backend = "onnx" if exported and not (wants_gpu and with_torch) else "torch"
+        by_torch = wants_gpu and with_torch and not is_export_alone(model)
+        backend = "onnx" if exported and not by_torch else "torch"
         if backend == "torch" and not with_torch:
             raise LoadError(
                 f"{model} holds no export for onnxruntime, and torch is not installed: install the extra `encoder` "
@@ -37,6 +38,8 @@ def choose(backend: Backend, model: str, device: str) -> Literal["torch", "onnx"
         _check_onnx(model, device, exported)
     elif not with_torch:
         raise LoadError("the backend torch needs the extra `encoder`, which is not installed")
+    elif is_export_alone(model):
+        raise LoadError(f"{model} is an export alone, which torch cannot run: set the backend to onnx or auto")
     return backend
 
 

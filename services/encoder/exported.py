@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.encoder.sources import LoadError
+from services.encoder.sources import CONFIG_FILE, LoadError
 
 EXPORT_FILE = "onnx.json"
 TEXT_GRAPH, IMAGE_GRAPH = "text.onnx", "image.onnx"
@@ -91,6 +91,12 @@ class Export(_Part):
 def is_export(model: str) -> bool:
     """Whether a model is a folder that holds an export."""
     return (Path(model) / EXPORT_FILE).is_file()
+
+
+def is_export_alone(model: str) -> bool:
+    """Whether a model is a folder with an export and nothing that open_clip could load, such as a student of
+    training.distil."""
+    return is_export(model) and not (Path(model) / CONFIG_FILE).is_file()
 
 
 def read(folder: Path) -> Export:

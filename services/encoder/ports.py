@@ -33,6 +33,7 @@ class Card:
         preparation: how it wants its pictures.
         scope: a word such as `emoji` where it is not for pictures in general, else empty.
         scope_note: what to tell those who use it for something else.
+        reading: hex; equal where the same is done to texts before the model reads them, empty where nothing is.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Card:
     preparation: Preparation
     scope: str = ""
     scope_note: str = ""
+    reading: str = ""
 
 
 class Model(Protocol):

@@ -61,6 +61,7 @@ class EncoderServicer(encoder_pb2_grpc.EncoderServiceServicer):
             fill=card.preparation.fill,
             scope=card.scope,
             scope_note=card.scope_note,
+            reading=card.reading,
         )
 
     def _ready(self) -> Engine:

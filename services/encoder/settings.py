@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -43,4 +44,12 @@ class EncoderSettings(Settings):
     decode_threads: int = Field(2, ge=1, le=64, description="Threads that decode image files.")
     max_image_bytes: int = Field(10 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="Bytes of one image file.")
     max_image_pixels: int = Field(64_000_000, ge=1, le=1_000_000_000, description="Pixels of one image.")
+    translate: Path | None = Field(
+        None,
+        description="A folder with a translation model of CTranslate2: texts in a language that it knows are "
+        "translated before the model reads them. Needs the extra encoder-translate.",
+    )
+    translate_certainty: float = Field(
+        0.8, ge=0, le=1, description="Texts whose language is less probable than this are read as they are."
+    )
     remembered_texts: int = Field(65_536, ge=1, le=10_000_000, description="Texts whose tokens are remembered.")

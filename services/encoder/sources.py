@@ -16,7 +16,11 @@ HUB = "hf-hub:"
 
 
 class LoadError(Exception):
-    """The model cannot be loaded; the message says what to change."""
+    """The model cannot be loaded; the message says what to change, and `setting` which variable named it."""
+
+    def __init__(self, message: str, *, setting: str = "SIGHTLINE_MODEL") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bytes of pictures in one call: well below what a message may hold."""
 
 
+UNKNOWN = "unknown"
+"""How texts are read before any encoder has said it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Asked:
     term: Text | Picture
@@ -41,6 +45,7 @@ class EncoderReplica:
     def __init__(self, channel: grpc.aio.Channel, *, max_batch: int, lanes: int, capacity: int) -> None:
         self._stub = encoder_pb2_grpc.EncoderServiceStub(channel)
         self.model: Model | None = None
+        self.reading = ""
         # Apart, so that a picture, which takes long, never holds up the texts that came with it.
         self.texts: Batcher[_Asked, Vector] = Batcher(
             self._send,
@@ -66,6 +71,7 @@ class EncoderReplica:
         deadline = asyncio.get_running_loop().time() + timeout
         reply = await call(self._stub.Describe, encoder_pb2.DescribeRequest(), deadline)
         self.model = Model(reply.model.name, reply.model.digest, reply.model.dimension, reply.scope)
+        self.reading = reply.reading
 
     def fail(self, error: Exception) -> None:
         """Fails all that is in flight."""
@@ -98,21 +104,38 @@ class Encoders:
 
     def __init__(self, pool: Pool[EncoderReplica]) -> None:
         self._pool = pool
+        self._readings: dict[str, str] = {}
 
     def model(self) -> Model:
         """Returns the model that is served; Unavailable where no encoder is up."""
-        for replica in self._pool.up():
+        for replica in (*self._pool.staying(), *self._pool.up()):
             if replica.model:
                 return replica.model
         raise Unavailable("no encoder is up", reason="NO_ENCODER")
 
-    async def encode(self, term: Text | Picture, *, digest: str, field: str, deadline: float) -> Vector:
+    def reading(self, digest: str) -> str:
+        """Returns what the encoders of a model do to texts before it reads them; where none is up, what they did.
+
+        Where none has been up yet it is nothing that an encoder says: older answers might be of another reading.
+        """
+        for replica in (*self._pool.staying(), *self._pool.up()):
+            if replica.model and replica.model.digest == digest:
+                self._readings[digest] = replica.reading
+                break
+        return self._readings.get(digest, UNKNOWN)
+
+    async def encode(
+        self, term: Text | Picture, *, digest: str, field: str, deadline: float, reading: str | None = None
+    ) -> Vector:
         """Returns the unit vector, float32 [d], that the model of that digest makes.
+
+        Args:
+            reading: what must have been done to a text first, as `reading` said it; None where that is all one.
 
         Raises:
             InvalidArgument: the picture cannot be read.
             FailedPrecondition: the encoders serve another model.
-            Unavailable: no encoder answered.
+            Unavailable: no encoder answered, or they have come to read texts otherwise.
             ResourceExhausted: the encoder's queue is full.
         """
         served = self.model()
@@ -125,7 +148,17 @@ class Encoders:
             serving = f"{served.name} ({served.digest[:12]})"
             message = f"the collection was made with the model {digest[:12]}, the encoders serve {serving}"
             raise FailedPrecondition(message, reason="MODEL_MISMATCH", field=field)
-        return await self._pool.call(lambda replica, limit: replica.encode(asked, limit), deadline=deadline, where=fits)
+        if reading is None or isinstance(term, Picture):
+            return await self._pool.call(lambda one, limit: one.encode(asked, limit), deadline=deadline, where=fits)
+
+        def reads(replica: EncoderReplica) -> bool:
+            return fits(replica) and replica.reading == reading
+
+        if not any(reads(replica) for replica in self._pool.up()):
+            # An answer under the key of one translation must not be that of another.
+            message = "the encoders have just come to read texts in another way"
+            raise Unavailable(message, reason="READING_CHANGED", field=field)
+        return await self._pool.call(lambda one, limit: one.encode(asked, limit), deadline=deadline, where=reads)
 
 
 def _item(asked: _Asked, now: float) -> encoder_pb2.EncodeItem:

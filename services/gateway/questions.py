@@ -102,8 +102,14 @@ def normalise(text: str) -> str:
     return unicodedata.normalize("NFC", " ".join(text.split()))
 
 
-def answer_key(question: Question, collection: str, generation: int, digest: str) -> bytes:
+def answer_key(question: Question, collection: str, generation: int, digest: str, reading: str = "") -> bytes:
     """Returns 32 bytes that agree exactly for questions that have the same answer.
+
+    Args:
+        question: checked.
+        collection, generation: what answers.
+        digest: of the model that its vectors are of.
+        reading: what is done to texts before the model reads them, such as a translation; empty where nothing is.
 
     `refuse_partial` is no part of them: it decides whether an answer will do, not what the answer is.
     """
@@ -111,7 +117,7 @@ def answer_key(question: Question, collection: str, generation: int, digest: str
     score = b"" if question.min_score is None else struct.pack("<d", question.min_score)
     condition = filter_key(question.condition) if question.condition else b""
     place = struct.pack("<QI", generation, question.k)
-    head = [KEY_VERSION, collection.encode(), place, digest.encode(), score, condition]
+    head = [KEY_VERSION, collection.encode(), place, (digest + reading).encode(), score, condition]
     fields = [field.encode() for field in question.fields]
     terms = [part for one in question.terms for part in (struct.pack("<d", one.weight), one.term.key())]
     for part in (*head, *fields, b"", *terms):

@@ -128,7 +128,8 @@ class Search:
         manifest = await self._collections.resolve(question.collection, question.generation, deadline)
         if question.condition:
             check_filterable(manifest, question.condition)
-        key = answer_key(question, manifest.collection, manifest.generation, manifest.model.digest)
+        reading = self._vectors.reading(manifest)
+        key = answer_key(question, manifest.collection, manifest.generation, manifest.model.digest, reading)
         found = await self._cache.get(key)
         looked = time.perf_counter() - began
         if not found and (body := self._cache.peek(key)) is not None:
@@ -139,7 +140,7 @@ class Search:
             return Reply(body, level, Times(total=time.perf_counter() - began, cache=looked))
 
         async def work(latest: float) -> _Computed:
-            return await self._compute(question, manifest, key, latest)
+            return await self._compute(question, manifest, key, latest, reading)
 
         done, joined = await self._flights.run(key, work, deadline)
         if done.deadline is not None and done.deadline < deadline:
@@ -151,11 +152,13 @@ class Search:
         times = replace(done.times, total=time.perf_counter() - began, cache=looked)
         return Reply(done.body, Source.JOINED if joined else Source.MISS, times)
 
-    async def _compute(self, question: Question, manifest: Manifest, key: bytes, deadline: float) -> _Computed:
+    async def _compute(
+        self, question: Question, manifest: Manifest, key: bytes, deadline: float, reading: str
+    ) -> _Computed:
         wanted = question.fields != ("id",)
         inline = wanted and question.k <= INLINE_K
         clock = [time.perf_counter()]
-        vector = await self._vectors.of(question, manifest, deadline)
+        vector = await self._vectors.of(question, manifest, deadline, reading=reading)
         clock.append(time.perf_counter())
         groups = await self._searchers.search(
             manifest, vector, question.k, documents=inline, deadline=deadline, condition=question.condition

@@ -261,11 +261,14 @@ class SearcherGroups:
         up = self._pool.up()
         if not up:
             raise Unavailable("no searcher is up", reason="NO_SEARCHER")
-        having = [(replica.group, replica.groups) for replica in up if replica.has(manifest)]
-        if not having:
+        able, staying = (
+            [(replica.group, replica.groups) for replica in replicas if replica.has(manifest)]
+            for replicas in (up, self._pool.staying())
+        )
+        if not able:
             message = f"no searcher has generation {manifest.generation} of {manifest.collection!r} loaded"
             raise FailedPrecondition(message, reason="GENERATION_NOT_LOADED", field="generation")
-        return groups_to_ask(having, len(manifest.shards))
+        return groups_to_ask(able, len(manifest.shards), staying=staying)
 
 
 def _with_margin(deadline: float) -> float:

@@ -24,8 +24,13 @@ ZERO = 1e-6
 class Encoder(Protocol):
     """Turns texts and pictures into vectors."""
 
-    async def encode(self, term: Text | Picture, *, digest: str, field: str, deadline: float) -> Vector:
-        """Returns the unit vector, float32 [d], that the model of that digest makes."""
+    def reading(self, digest: str) -> str:
+        """Returns what is done to texts before the model of that digest reads them; empty where nothing is."""
+
+    async def encode(
+        self, term: Text | Picture, *, digest: str, field: str, deadline: float, reading: str | None = None
+    ) -> Vector:
+        """Returns the unit vector, float32 [d], that the model of that digest makes, of a text read in that way."""
 
 
 class Stores(Protocol):
@@ -41,8 +46,20 @@ class Vectors:
     def __init__(self, encoder: Encoder, stores: Stores) -> None:
         self._encoder, self._stores = encoder, stores
 
-    async def of(self, question: Question, manifest: Manifest, deadline: float) -> Vector:
+    def reading(self, manifest: Manifest) -> str:
+        """Returns how texts are read for a collection, which decides their vectors beside the model."""
+        return self._encoder.reading(manifest.model.digest)
+
+    async def of(
+        self, question: Question, manifest: Manifest, deadline: float, *, reading: str | None = None
+    ) -> Vector:
         """Returns the unit vector of Σ wᵢ · unit(vᵢ), float32 [d].
+
+        Args:
+            question: whose.
+            manifest: of the collection.
+            deadline: in `loop.time()` seconds.
+            reading: how texts must be read; None where that is all one.
 
         Raises:
             InvalidArgument: a vector has the wrong length, or the sum is zero.
@@ -51,11 +68,11 @@ class Vectors:
         """
         first, *others = question.terms
         if not others and first.weight > 0:
-            return await self._term(first, manifest, deadline)
-        vectors = await asyncio.gather(*(self._term(one, manifest, deadline) for one in question.terms))
+            return await self._term(first, manifest, deadline, reading)
+        vectors = await asyncio.gather(*(self._term(one, manifest, deadline, reading) for one in question.terms))
         return combined([one.weight for one in question.terms], vectors, "query.weighted")
 
-    async def _term(self, one: WeightedTerm, manifest: Manifest, deadline: float) -> Vector:
+    async def _term(self, one: WeightedTerm, manifest: Manifest, deadline: float, reading: str | None) -> Vector:
         match one.term:
             case Direction(values):
                 vector = vector_from_bytes(values, manifest.model.dimension, field=one.field)
@@ -64,11 +81,11 @@ class Vectors:
                 return await self._stores.vector(manifest, identifier, field=one.field, deadline=deadline)
             case Ensemble(parts):
                 texts = (replace(one, weight=weight, term=text) for weight, text in parts)
-                vectors = await asyncio.gather(*(self._term(text, manifest, deadline) for text in texts))
+                vectors = await asyncio.gather(*(self._term(text, manifest, deadline, reading) for text in texts))
                 return combined([weight for weight, _ in parts], vectors, one.field)
             case term:
                 return await self._encoder.encode(
-                    term, digest=manifest.model.digest, field=one.field, deadline=deadline
+                    term, digest=manifest.model.digest, field=one.field, deadline=deadline, reading=reading
                 )
 
 

@@ -40,6 +40,7 @@ from services.indexer.commands import (
 from services.indexer.describing import describe, print_description
 from services.indexer.documents import document
 from services.indexer.encoding import Encoders
+from services.indexer.once import Note
 from services.indexer.options import (
     Attributes,
     CaptionColumn,
@@ -66,7 +67,31 @@ from services.indexer.work import Work
 from services.store import Store
 from sightline.errors import FailedPrecondition, InvalidArgument
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+def _note(_: object, once: str) -> None:
+    """After a command that has not failed."""
+    if once:
+        with told():
+            Note(once).write()
+
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False, result_callback=_note
+)
+
+
+@app.callback()
+def main(
+    once: Annotated[
+        str, typer.Option("--once", help="URL of a note: nothing is done where it is, else it is written at the end.")
+    ] = "",
+) -> None:
+    """See --help of each command."""
+    with told():
+        if once and Note(once).is_there():
+            Console().print(escape(f"done before, says {once}"), highlight=False, soft_wrap=True)
+            raise typer.Exit(0)
+
 
 WorkUrl = Annotated[str, typer.Option("--work", help="Folder or URL for what stages leave; in the store if not said.")]
 EncoderNames = Annotated[

@@ -3,6 +3,10 @@
 A name is resolved to all its addresses, again and again, and each address has a channel of its own. Every replica is
 probed about once a second by a call that its event loop must answer: one that refuses is down at once, one that falls
 silent after two probes, and whatever was in flight on it fails and is tried again elsewhere within its deadline.
+
+A replica whose address has left its name is asked only where nobody else can answer: names tell who is meant to serve,
+probes who does. So a caller that comes back from being cut off, and finds the names of replicas that it has no
+connection to yet instead of those that it has, goes on with the latter.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from sightline.errors import DeadlineExceeded, SightlineError, Unavailable
 log = logging.getLogger("sightline.pool")
 
 LEAVING_SECONDS = 30.0
-"""How long calls may go on to an address that has left its name."""
+"""How long an address that has left its name is kept, and then how long calls may go on to it."""
 
 MISSES = 2
 """Probes in a row that must go unanswered before a replica counts as silent."""
@@ -74,6 +78,7 @@ class Member(Generic[B]):
     outstanding: int = 0
     prompt: asyncio.Event = field(default_factory=asyncio.Event)  # set to probe at once
     probing: asyncio.Task[None] | None = None
+    leaving: asyncio.Task[None] | None = None  # while its name does not have its address
 
 
 class Pool(Generic[B]):
@@ -102,7 +107,7 @@ class Pool(Generic[B]):
         self._interval, self._timeout = interval, timeout
         self._members: dict[str, Member[B]] = {}
         self._addresses: dict[str, set[str]] = {}  # by target, as last resolved
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._resolving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -116,7 +121,9 @@ class Pool(Generic[B]):
         if self._resolving:
             self._resolving.cancel()
         members, self._members = list(self._members.values()), {}
-        await asyncio.gather(*self._leaving, *(_close(member, self._timeout) for member in members))
+        for member in members:
+            _stay(member)
+        await asyncio.gather(*self._closing, *(_close(member, self._timeout) for member in members))
 
     async def probe(self) -> None:
         """Asks every replica for a sign of life now, so that what is known of them is not older than this call."""
@@ -124,12 +131,16 @@ class Pool(Generic[B]):
 
     @property
     def members(self) -> Collection[Member[B]]:
-        """All replicas known, whether up or down."""
+        """All replicas known, whether up or down, those that are leaving among them."""
         return self._members.values()
 
     def up(self) -> list[B]:
-        """The backends that are up."""
+        """The backends that are up, those that are leaving among them."""
         return [member.backend for member in self._members.values() if member.up]
+
+    def staying(self) -> list[B]:
+        """Those of `up` whose names have them."""
+        return [member.backend for member in self._members.values() if member.up and not member.leaving]
 
     async def call(
         self,
@@ -158,12 +169,12 @@ class Pool(Generic[B]):
         loop = asyncio.get_running_loop()
         tried: set[Member[B]] = set()
         last: SightlineError = Unavailable(f"no {whom or self._name} is up", reason=f"NO_{self._name.upper()}")
-        while candidates := [m for m in self._members.values() if m.up and m not in tried and where(m.backend)]:
+        while able := [m for m in self._members.values() if m.up and m not in tried and where(m.backend)]:
             if tried:
                 self._metrics.moved_on(slow=isinstance(last, DeadlineExceeded))
-            member = min(candidates, key=lambda m: (m.outstanding, random.random()))
+            member = min(_preferred(able), key=lambda m: (m.outstanding, random.random()))
             now = loop.time()
-            limit = deadline if len(candidates) == 1 else now + (deadline - now) / 2
+            limit = deadline if len(able) == 1 else now + (deadline - now) / 2
             member.outstanding += 1
             try:
                 return await ask(member.backend, limit)
@@ -190,8 +201,12 @@ class Pool(Generic[B]):
         found = set().union(*self._addresses.values())
         for address in found - self._members.keys():
             self._add(address)
-        for address in self._members.keys() - found:
-            self._remove(address)
+        for address, member in self._members.items():
+            if address in found:
+                _stay(member)
+            elif not member.leaving:
+                member.leaving = asyncio.create_task(self._leave(member))
+        self._count()
 
     async def _resolve_one(self, target: str) -> None:
         host, _, port = target.rpartition(":")
@@ -212,12 +227,13 @@ class Pool(Generic[B]):
         self._members[address] = member
         member.probing = asyncio.create_task(self._keep_probing(member))
 
-    def _remove(self, address: str) -> None:
-        # Calls in flight may finish: an address leaves the name before its process leaves the network.
-        leaving = asyncio.create_task(_close(self._members.pop(address), LEAVING_SECONDS))
+    async def _leave(self, member: Member[B]) -> None:
+        await asyncio.sleep(LEAVING_SECONDS)
+        del self._members[member.address]
         self._count()
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+        closing = asyncio.create_task(_close(member, LEAVING_SECONDS))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def _keep_probing(self, member: Member[B]) -> None:
         while True:
@@ -253,8 +269,19 @@ class Pool(Generic[B]):
         member.backend.fail(Unavailable(f"{self._name} {member.address} fell silent"))
 
     def _count(self) -> None:
-        self._metrics.replicas(member.up for member in self._members.values())
-        self._changed(self.up())
+        self._metrics.replicas(member.up for member in self._members.values() if not member.leaving)
+        self._changed(self.staying())
+
+
+def _preferred(members: Sequence[Member[B]]) -> Sequence[Member[B]]:
+    """Those whose names have them, where there are such."""
+    return [member for member in members if not member.leaving] or members
+
+
+def _stay(member: Member[B]) -> None:
+    if member.leaving:
+        member.leaving.cancel()
+        member.leaving = None
 
 
 async def _close(member: Member[B], grace: float) -> None:

@@ -41,11 +41,11 @@ class Api(ThreadingHTTPServer):
         }
         super().__init__(("127.0.0.1", 0), _Handler)
 
-    def run(self, one: Object) -> None:
-        """Has an object, which the release has made."""
+    def run(self, one: Object, **known: Any) -> None:
+        """Has an object, which the release has made; `known` is what its metadata say besides."""
         ours = {"meta.helm.sh/release-name": "sightline", "meta.helm.sh/release-namespace": "search"}
         metadata = {"annotations": {**one["metadata"].get("annotations", {}), **ours}, "namespace": "search"}
-        metadata |= {"name": one["metadata"]["name"], "labels": {"app.kubernetes.io/managed-by": "Helm"}}
+        metadata |= {"name": one["metadata"]["name"], "labels": {"app.kubernetes.io/managed-by": "Helm"}, **known}
         names = dict(pair.split()[::-1] for pair in KINDS[one["apiVersion"]])
         place = f"{_place(one['apiVersion'])}/namespaces/search/{names[one['kind']]}"
         self.answers[f"{place}/{metadata['name']}"] = {**one, "metadata": metadata}
@@ -135,6 +135,16 @@ def test_an_autoscaler_that_is_switched_on_keeps_the_replicas(helm: str, api: Ap
     objects = upgraded(helm, api, tmp_path, {"gateway": scaled, "web": scaled})
     assert objects["Deployment/sightline-gateway"]["spec"]["replicas"] == 7
     assert "replicas" not in objects["Deployment/sightline-web"]["spec"]
+
+
+def test_an_autoscaler_that_has_scaled_owns_the_number(helm: str, api: Api, tmp_path: Path) -> None:
+    """Once an autoscaler has said a number, it is repeated no more, so that no later rollback takes a step back."""
+    scaled = [{"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale"}]
+    metadata = {"name": "sightline-gateway", "annotations": {}}
+    live = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": {"replicas": 7}}
+    api.run(live, managedFields=scaled)
+    objects = upgraded(helm, api, tmp_path, {"gateway": {"autoscaling": {"enabled": True}}})
+    assert "replicas" not in objects["Deployment/sightline-gateway"]["spec"]
 
 
 def test_a_build_that_was_made_is_left_as_it_is(helm: str, api: Api, tmp_path: Path) -> None:

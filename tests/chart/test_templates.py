@@ -135,7 +135,10 @@ def test_a_build_by_several_pods_is_indexed(rendered: Render) -> None:
     (told,) = building["spec"]["template"]["spec"]["containers"]
     assert "--part $(JOB_COMPLETION_INDEX)/8" in " ".join(told["args"])
     (asked,) = publishing["spec"]["template"]["spec"]["containers"]
-    assert asked["args"][0] == "publish"
+    assert "publish" in asked["args"]
+    done = [args[args.index("--once") + 1] for args in (told["args"], asked["args"])]
+    assert done[0].endswith("-$(JOB_COMPLETION_INDEX)")  # each pod's share by itself
+    assert done[1] == f"s3://bucket/index/.once/{publishing['metadata']['name']}"
     work = [args[args.index("--work") + 1] for args in (told["args"], asked["args"])]
     assert work[0] == work[1]
     assert not any("helm.sh/hook" in one["metadata"].get("annotations", {}) for one in (building, publishing))
@@ -156,7 +159,8 @@ def test_a_command_is_run_once(rendered: Render) -> None:
     ((name, one),) = jobs(rendered, indexer={"commands": {"back": ["rollback", "--collection", "photos"]}}).items()
     assert name.startswith("Job/sightline-indexer-back-")
     (container,) = one["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["rollback", "--collection", "photos"]
+    note = f"s3://bucket/index/.once/{name.removeprefix('Job/')}"
+    assert container["args"] == ["--once", note, "rollback", "--collection", "photos"]
     assert {"SIGHTLINE_STORE", "SIGHTLINE_SEARCHERS"} <= {variable["name"] for variable in container["env"]}
 
 
@@ -172,6 +176,17 @@ def test_selectors_never_change(rendered: Render) -> None:
     for name, one in before.items():
         if name.startswith("Deployment/"):
             assert one["spec"]["selector"] == after[name]["spec"]["selector"]
+
+
+def test_a_group_that_leaves_stays_as_it_was(rendered: Render) -> None:
+    """With fewer groups, those that are left over stay untouched until they are no longer named."""
+    before = rendered(searcher={"groups": 3})
+    meanwhile = rendered(searcher={"groups": 2, "leaving": 3})
+    leaver = "Deployment/sightline-searcher-2"
+    assert meanwhile[leaver] == before[leaver]
+    told = [env(meanwhile[f"Deployment/sightline-searcher-{group}"])["SIGHTLINE_GROUPS"] for group in range(3)]
+    assert told == ["2", "2", "3"]
+    assert leaver not in rendered(searcher={"groups": 2})
 
 
 def test_mutual_tls(rendered: Render) -> None:

@@ -66,12 +66,20 @@ class Encoder:
 
     def __init__(self) -> None:
         self.encoded: list[str] = []
+        self.read_as = ""
+        self.wanted: list[str | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def encode(self, term: Text | Picture, *, digest: str, field: str, deadline: float) -> Vector:
+    def reading(self, digest: str) -> str:
+        return self.read_as
+
+    async def encode(
+        self, term: Text | Picture, *, digest: str, field: str, deadline: float, reading: str | None = None
+    ) -> Vector:
         assert isinstance(term, Text)
         self.encoded.append(term.text)
+        self.wanted.append(reading)
         await self.gate.wait()
         return unit(np.array([len(term.text), 1.0]), field)
 

@@ -9,12 +9,14 @@ import pytest
 from services.encoder import backends
 from services.encoder.backends import Backend, choose
 from services.encoder.exported import EXPORT_FILE
-from services.encoder.sources import LoadError
+from services.encoder.sources import CONFIG_FILE, LoadError
 
 
 @pytest.fixture
 def exported(tmp_path: Path) -> str:
-    (tmp_path / EXPORT_FILE).write_text("{}")
+    """A folder that both backends can run."""
+    for name in (EXPORT_FILE, CONFIG_FILE):
+        (tmp_path / name).write_text("{}")
     return str(tmp_path)
 
 
@@ -48,6 +50,14 @@ def test_auto_without_torch(exported: str, gpu: bool) -> None:
 def test_told(exported: str, backend: Backend) -> None:
     """A backend that is told is taken."""
     assert choose(backend, exported, "auto") == backend
+
+
+def test_an_export_alone(exported: str, gpu: bool) -> None:
+    """A folder that torch cannot load runs on onnxruntime, GPU or not, and torch is refused it."""
+    (Path(exported) / CONFIG_FILE).unlink()
+    assert choose("auto", exported, "auto") == "onnx"
+    with pytest.raises(LoadError, match="export alone"):
+        choose("torch", exported, "auto")
 
 
 @pytest.mark.usefixtures("no_torch")

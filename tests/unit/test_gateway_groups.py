@@ -29,3 +29,11 @@ def test_groups_that_hold_no_shard_are_not_missed() -> None:
     """With fewer shards than groups, only those that hold one must be there."""
     assert groups_to_ask([*tier(1, 0, 0, 0), *tier(8, 0, 1)], shards=2) == 1
     assert groups_to_ask([*tier(2, 0), *tier(8, 0, 1)], shards=2) == 8
+
+
+def test_whole_groups_that_leave_are_preferred_to_others_with_gaps() -> None:
+    """Old groups that are about to go are asked on until the new ones miss none, and no longer."""
+    old, new = tier(2, 0, 1), tier(3, 0, 1)
+    assert groups_to_ask([*old, *new], shards=4, staying=new) == 2
+    whole = tier(3, 0, 1, 2)
+    assert groups_to_ask([*tier(2, 0, 0, 1, 1), *whole], shards=4, staying=whole) == 3

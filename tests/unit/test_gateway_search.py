@@ -79,6 +79,16 @@ async def test_a_new_generation_is_not_answered_from_the_old_ones_cache() -> Non
     assert [generation for generation, _, _ in gateway.searchers.asked] == [1, 2]
 
 
+async def test_texts_that_come_to_be_translated_are_not_answered_from_before() -> None:
+    """What was answered while texts were read as they are is not given once they are translated first, nor after."""
+    gateway, sources = Gateway(two_groups()), []
+    for reading in ("", "translated", "", "translated"):
+        gateway.encoder.read_as = reading
+        sources.append((await gateway.ask(question())).source)
+    assert sources == [Source.MISS, Source.MISS, Source.LOCAL, Source.LOCAL]
+    assert gateway.encoder.wanted == ["", "translated"]
+
+
 async def test_a_missing_group_makes_a_partial_answer_that_says_so_and_is_not_stored() -> None:
     """Where a group does not answer, the reply says what is missing and is never stored."""
     gateway = Gateway(Searchers(group((0.9, b"a")), Unavailable("gone")))

@@ -233,3 +233,16 @@ async def test_searchers_that_do_not_answer_are_listed_with_the_reason() -> None
     assert unknown.error.startswith("the name is not known")
     assert dead.address == "127.0.0.1:1"
     assert dead.error
+
+
+def test_what_was_done_once_is_not_done_again(installation: Installation, photos: Path) -> None:
+    """With a note's URL a command is done the first time and passed over from then on; one that fails leaves none."""
+    note = f"{installation.store}/.once/first"
+    again = ("publish", "--store", installation.store, "--collection", "birds", "--unchecked")
+    failed = CliRunner().invoke(app, ["--once", note, *again])
+    assert (failed.exit_code, Path(note).exists()) == (1, False)
+    installation.build(photos)
+    first, second = (CliRunner().invoke(app, ["--once", note, *again]) for _ in range(2))
+    assert first.output == "CURRENT of birds is generation 1\n"
+    assert (second.exit_code, second.output) == (0, f"done before, says {note}\n")
+    assert "birds" in installation.run("list", collection="").output

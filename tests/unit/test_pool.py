@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.local.ports import free_ports
+from services.runtime import pool as pool_module
 from services.runtime.calls import call
 from services.runtime.interceptor import Border
 from services.runtime.pool import MISSES, Pool
@@ -122,6 +123,13 @@ def counted(what: str, **labels: str) -> float:
 async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(SOON):
         while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def until_said(pool: Pool[Echo], names: set[str]) -> None:
+    """Waits until just these replicas answer."""
+    async with asyncio.timeout(SOON):
+        while {await ask(pool) for _ in range(20)} != names:
             await asyncio.sleep(0.01)
 
 
@@ -318,10 +326,48 @@ async def test_a_name_stands_for_all_its_addresses(named: tuple[Names, str, list
         names.addresses = ["127.0.0.3", "127.0.0.4"]
         two.answering.clear()
         asking = await in_flight(two, ask(pool))
-        await until(lambda: len(pool.up()) == 2 and len(pool.members) == 2)
+        await until(lambda: len(pool.staying()) == 2 and len(pool.up()) == 3)
         assert {await ask(pool) for _ in range(20)} == {"3", "4"}
         two.answering.set()
         assert await asking in {"2", "3", "4"}
+
+
+async def test_what_left_its_name_answers_while_nobody_in_it_can(named: tuple[Names, str, list[Replica]]) -> None:
+    """A replica that its name no longer has is asked where all that it has are down, and no more once one is up."""
+    names, target, (_, three, _) = named
+    async with pooled(target) as pool:
+        await three.kill()
+        names.addresses = ["127.0.0.3"]
+        await until(lambda: any(member.leaving for member in pool.members))
+        assert await ask(pool) == "2"
+        await three.start()
+        await until(lambda: sum(member.up for member in pool.members) == 2)
+        assert {await ask(pool) for _ in range(20)} == {"3"}
+
+
+async def test_what_comes_back_into_its_name_stays(named: tuple[Names, str, list[Replica]]) -> None:
+    """A replica that its name has again before it is given up keeps its connection, and is asked as before."""
+    names, target, _ = named
+    async with pooled(target) as pool:
+        [member] = pool.members
+        names.addresses = ["127.0.0.3"]
+        await until(lambda: bool(member.leaving))
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        await until(lambda: not member.leaving and len(pool.up()) == 2)
+        assert member in pool.members
+        await until_said(pool, {"2", "3"})
+
+
+async def test_what_left_its_name_is_given_up_in_time(
+    named: tuple[Names, str, list[Replica]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while nothing is kept of a replica that its name has no more."""
+    monkeypatch.setattr(pool_module, "LEAVING_SECONDS", 0.1)
+    names, target, _ = named
+    async with pooled(target) as pool:
+        names.addresses = ["127.0.0.3"]
+        await until(lambda: [member.address.partition(":")[0] for member in pool.members] == ["127.0.0.3"])
+        await until_said(pool, {"3"})
 
 
 async def test_a_name_server_that_is_gone_takes_nobody_away(named: tuple[Names, str, list[Replica]]) -> None:

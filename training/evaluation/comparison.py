@@ -119,12 +119,13 @@ def compare(before: Report, after: Report, permutations: int = PERMUTATIONS) -> 
     )
 
 
-def write_comparison(comparison: Comparison, file: Path) -> None:
-    """Writes what was found as JSON, without the queries that did not change."""
+def write_comparison(comparison: Comparison, file: Path, **beside: object) -> None:
+    """Writes what was found as JSON, without the queries that did not change, and what stands beside it by name."""
     content = asdict(comparison)
     for run in ("before", "after"):
         del content[run]["queries"], content[run]["slices"]
-    file.write_text(json.dumps({"format": 1, **content}, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    whole = {"format": 1, **beside, **content}
+    file.write_text(json.dumps(whole, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def _pairs(before: Report, after: Report) -> list[tuple[Judged, Judged]]:

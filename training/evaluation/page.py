@@ -41,8 +41,10 @@ def report_page(report: Report, pictures: Pictures = no_pictures) -> str:
     )
 
 
-def comparison_page(comparison: Comparison, pictures: Pictures = no_pictures) -> str:
-    """The page of two runs."""
+def comparison_page(
+    comparison: Comparison, pictures: Pictures = no_pictures, costs: Mapping[str, tuple[str, str]] | None = None
+) -> str:
+    """The page of two runs; `costs` says what else differs, before and after, by what it is."""
     changed = [*comparison.gained, *comparison.lost]
     shown = [judged for one in changed for judged in (one.before, one.after)]
     return _render(
@@ -50,6 +52,7 @@ def comparison_page(comparison: Comparison, pictures: Pictures = no_pictures) ->
         comparison=comparison,
         headline=headline(comparison.before),
         changed=_titled(comparison),
+        costs=costs or {},
         pictures=_uris(pictures, shown),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from training.finetuning.batches import NEIGHBOURS, Batch, Batches
+from training.finetuning.batches import NEIGHBOURS
 from training.finetuning.processes import Processes
-from training.finetuning.towers import Towers
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Judge = Callable[[], float]
@@ -77,12 +76,30 @@ class Progress:
         return self.step >= plan.steps or (since >= plan.patience and self.step == self.history[-1][0])
 
 
+class Batches(Protocol):
+    """What is learnt from, step by step.
+
+    Attributes:
+        mines: whether it wants to be told which images look alike.
+        neighbours: which those are, int64 [images, n].
+    """
+
+    neighbours: Tensor
+
+    @property
+    def mines(self) -> bool:
+        """See above."""
+
+    def __getitem__(self, step: int) -> Any:
+        """The batch of a step, decided by its number alone."""
+
+
 class Trainer:
     """Trains towers.
 
     Args:
-        towers: on their device.
-        batches: what they learn from.
+        towers: on their device. Called with tokens and pixels, they give unit vectors of both, and a scale.
+        batches: what they learn from: training.finetuning.batches.Batch, unless a kind of trainer has its own.
         plan: how.
         work: the folder for states; what is there is gone on from.
         vectors: unit vectors of all images of the table [images, d], where the image tower is locked.
@@ -93,7 +110,7 @@ class Trainer:
 
     def __init__(
         self,
-        towers: Towers,
+        towers: nn.Module,
         batches: Batches,
         plan: Plan,
         work: Path,
@@ -144,19 +161,17 @@ class Trainer:
                 self._log(f"step {step + 1:,} of {plan.steps:,}, loss {loss:.3f}")
                 self._save()
 
-    def _loaded(self, start: int, end: int) -> Iterator[Batch]:
+    def _loaded(self, start: int, end: int) -> Iterator[Any]:
+        batches: Any = self._batches  # torch asks for its own class, and uses no more than the protocol has
         workers = self._plan.workers
-        return iter(DataLoader(self._batches, batch_size=None, sampler=range(start, end), num_workers=workers))
+        return iter(DataLoader(batches, batch_size=None, sampler=range(start, end), num_workers=workers))
 
-    def _step(self, towers: nn.Module, batch: Batch, step: int) -> float:
+    def _step(self, towers: nn.Module, batch: Any, step: int) -> float:
         # All that is drawn in a step comes from its number, so that a run which goes on draws the same.
         torch.manual_seed(self._plan.seed * 1_000_003 + step * self._processes.world + self._processes.rank)
         for group in self._optimizer.param_groups:
             group["lr"] = self._plan.rate * _schedule(step, self._plan)
-        with self._precise():
-            texts, pictures, scale = towers(self._put(batch.tokens), self._put(batch.pixels))
-        scale = scale.clamp(max=self._plan.max_scale)
-        loss = self._loss(batch, texts, pictures, scale)
+        loss = self._loss(towers, batch)
         self._optimizer.zero_grad()
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self._optimizer)
@@ -165,8 +180,11 @@ class Trainer:
         self._scaler.update()
         return float(loss.detach())
 
-    def _loss(self, batch: Batch, texts: Tensor, pictures: Tensor | None, scale: Tensor) -> Tensor:
+    def _loss(self, towers: nn.Module, batch: Any) -> Tensor:
         """Softmax of each text over images, and of each image over texts, against all that are right at once."""
+        with self._precise():
+            texts, pictures, scale = towers(self._put(batch.tokens), self._put(batch.pixels))
+        scale = scale.clamp(max=self._plan.max_scale)
         if pictures is None:
             assert self._vectors is not None
             return cross_entropy(scale * texts @ self._vectors.T, self._put(batch.bearers))

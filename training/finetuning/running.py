@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from training.finetuning.processes import Processes, together
 from training.finetuning.table import Table
 from training.finetuning.towers import Side, Towers
 from training.finetuning.varying import Views, Words
+from training.finetuning.work import claim
 
 BANK = 50_000
 """Up to so many images of a locked tower every one is a negative to every caption."""
@@ -122,7 +122,6 @@ class _Run:
     def __call__(self) -> Done:
         task = self._task
         if self._processes.first:
-            task.work.mkdir(parents=True, exist_ok=True)
             self._claim()
         trainer = self._trainer()
         progress = trainer.run()
@@ -206,16 +205,11 @@ class _Run:
 
     def _claim(self) -> None:
         """Raises ValueError where the work folder has begun something else."""
-        task, file = self._task, self._task.work / "run.json"
+        task = self._task
         learnt = hashlib.sha256(repr((task.table, task.replay)).encode()).hexdigest()
         facts = {"model": self._before.card.digest, "captions": learnt, "plan": asdict(task.plan)}
         facts |= {name: getattr(task, name) for name in ("side", "rank", "dropout", "batch", "hard", "replay_share")}
-        if not file.exists():
-            file.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-            return
-        begun = json.loads(file.read_text(encoding="utf-8"))
-        if differing := [name for name in facts if begun.get(name) != facts[name]]:
-            raise ValueError(f"{file.parent} is the work of another run: {differing[0]} was {begun[differing[0]]}")
+        claim(task.work, facts)
 
 
 def _parts(task: Task, table: Table) -> list[tuple[Sequence[int], float]]:

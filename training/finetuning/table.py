@@ -50,7 +50,7 @@ def read_table(file: Path) -> Table:
         OSError: it cannot be read.
     """
     pairs = []
-    for line, row in _rows(file):
+    for line, row in _rows(file, {"uri", "caption"}):
         uri, caption = (str(row.get(name) or "").strip() for name in ("uri", "caption"))
         if not uri:
             raise BadLine(file, line, "uri", "is empty")
@@ -63,6 +63,30 @@ def read_table(file: Path) -> Table:
     return _gathered(pairs)
 
 
+def read_captions(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reads a table in which images may be missing: the column `uri`, or some of its values.
+
+    Returns:
+        Captions and images, each once, in the order of the file.
+
+    Raises:
+        BadLine: a row is wrong, or there is none.
+        OSError: it cannot be read.
+    """
+    captions, images = dict[str, None](), dict[str, None]()
+    for line, row in _rows(file, {"caption"}):
+        uri, caption = (str(row.get(name) or "").strip() for name in ("uri", "caption"))
+        if len(caption.encode()) > TEXT_LIMIT:
+            raise BadLine(file, line, "caption", f"may have at most {TEXT_LIMIT:,} bytes")
+        if caption:
+            captions[caption] = None
+        if uri:
+            images[uri if "://" in uri else str(file.parent / uri)] = None
+    if not captions:
+        raise BadLine(file, 0, "caption", "no row has one")
+    return tuple(captions), tuple(images)
+
+
 def _gathered(pairs: list[tuple[str, str]]) -> Table:
     images = {image: place for place, image in enumerate(dict.fromkeys(image for image, _ in pairs))}
     bearers: defaultdict[str, dict[int, None]] = defaultdict(dict)
@@ -71,9 +95,9 @@ def _gathered(pairs: list[tuple[str, str]]) -> Table:
     return Table(tuple(images), tuple(bearers), tuple(tuple(sorted(places)) for places in bearers.values()))
 
 
-def _rows(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _rows(file: Path, columns: set[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
     delimiter = _DELIMITERS.get(file.suffix)
-    return _table(file, delimiter) if delimiter else _jsonl(file)
+    return _table(file, delimiter, columns) if delimiter else _jsonl(file)
 
 
 def _jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -90,11 +114,11 @@ def _jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
             yield number, row
 
 
-def _table(file: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _table(file: Path, delimiter: str, columns: set[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = csv.DictReader(opened, delimiter=delimiter, strict=True)
         try:
-            if missing := {"uri", "caption"} - set(rows.fieldnames or ()):
+            if missing := columns - set(rows.fieldnames or ()):
                 raise BadLine(file, 1, min(missing), "there is no such column")
             for row in rows:
                 yield rows.line_num, row

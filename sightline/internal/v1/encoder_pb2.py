@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sightline.v1 import common_pb2 as sightline_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sightline/internal/v1/encoder.proto\x12\x15sightline.internal.v1\x1a\x19sightline/v1/common.proto\"A\n\rEncodeRequest\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.sightline.internal.v1.EncodeItem\"]\n\nEncodeItem\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06pixels\x18\x03 \x01(\x0cH\x00\x12\x14\n\x0cremaining_ms\x18\x04 \x01(\rB\x06\n\x04kind\"w\n\x0e\x45ncodeResponse\x12\x0f\n\x07vectors\x18\x01 \x01(\x0c\x12\x30\n\x06\x65rrors\x18\x02 \x03(\x0b\x32 .sightline.internal.v1.ItemError\x12\"\n\x05model\x18\x03 \x01(\x0b\x32\x13.sightline.v1.Model\">\n\tItemError\x12\r\n\x05index\x18\x01 \x01(\r\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.sightline.v1.Error\"\x11\n\x0f\x44\x65scribeRequest\"\xbe\x01\n\x10\x44\x65scribeResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.sightline.v1.Model\x12\x14\n\x0cimage_height\x18\x02 \x01(\r\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x13\n\x0bresize_mode\x18\x04 \x01(\t\x12\x15\n\rinterpolation\x18\x05 \x01(\t\x12\x0c\n\x04\x66ill\x18\x06 \x01(\r\x12\r\n\x05scope\x18\x07 \x01(\t\x12\x12\n\nscope_note\x18\x08 \x01(\t2\xc4\x01\n\x0e\x45ncoderService\x12U\n\x06\x45ncode\x12$.sightline.internal.v1.EncodeRequest\x1a%.sightline.internal.v1.EncodeResponse\x12[\n\x08\x44\x65scribe\x12&.sightline.internal.v1.DescribeRequest\x1a\'.sightline.internal.v1.DescribeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sightline/internal/v1/encoder.proto\x12\x15sightline.internal.v1\x1a\x19sightline/v1/common.proto\"A\n\rEncodeRequest\x12\x30\n\x05items\x18\x01 \x03(\x0b\x32!.sightline.internal.v1.EncodeItem\"]\n\nEncodeItem\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05image\x18\x02 \x01(\x0cH\x00\x12\x10\n\x06pixels\x18\x03 \x01(\x0cH\x00\x12\x14\n\x0cremaining_ms\x18\x04 \x01(\rB\x06\n\x04kind\"w\n\x0e\x45ncodeResponse\x12\x0f\n\x07vectors\x18\x01 \x01(\x0c\x12\x30\n\x06\x65rrors\x18\x02 \x03(\x0b\x32 .sightline.internal.v1.ItemError\x12\"\n\x05model\x18\x03 \x01(\x0b\x32\x13.sightline.v1.Model\">\n\tItemError\x12\r\n\x05index\x18\x01 \x01(\r\x12\"\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x13.sightline.v1.Error\"\x11\n\x0f\x44\x65scribeRequest\"\xcf\x01\n\x10\x44\x65scribeResponse\x12\"\n\x05model\x18\x01 \x01(\x0b\x32\x13.sightline.v1.Model\x12\x14\n\x0cimage_height\x18\x02 \x01(\r\x12\x13\n\x0bimage_width\x18\x03 \x01(\r\x12\x13\n\x0bresize_mode\x18\x04 \x01(\t\x12\x15\n\rinterpolation\x18\x05 \x01(\t\x12\x0c\n\x04\x66ill\x18\x06 \x01(\r\x12\r\n\x05scope\x18\x07 \x01(\t\x12\x12\n\nscope_note\x18\x08 \x01(\t\x12\x0f\n\x07reading\x18\t \x01(\t2\xc4\x01\n\x0e\x45ncoderService\x12U\n\x06\x45ncode\x12$.sightline.internal.v1.EncodeRequest\x1a%.sightline.internal.v1.EncodeResponse\x12[\n\x08\x44\x65scribe\x12&.sightline.internal.v1.DescribeRequest\x1a\'.sightline.internal.v1.DescribeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,7 +43,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREQUEST']._serialized_start=436
   _globals['_DESCRIBEREQUEST']._serialized_end=453
   _globals['_DESCRIBERESPONSE']._serialized_start=456
-  _globals['_DESCRIBERESPONSE']._serialized_end=646
-  _globals['_ENCODERSERVICE']._serialized_start=649
-  _globals['_ENCODERSERVICE']._serialized_end=845
+  _globals['_DESCRIBERESPONSE']._serialized_end=663
+  _globals['_ENCODERSERVICE']._serialized_start=666
+  _globals['_ENCODERSERVICE']._serialized_end=862
 # @@protoc_insertion_point(module_scope)

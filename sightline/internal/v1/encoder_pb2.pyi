@@ -174,6 +174,7 @@ class DescribeResponse(_message.Message):
     FILL_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     SCOPE_NOTE_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
     image_height: _builtins.int
     """Height of a prepared picture in pixels."""
     image_width: _builtins.int
@@ -188,6 +189,10 @@ class DescribeResponse(_message.Message):
     """What the model is for, when it is not for pictures in general: a word, such as `emoji`."""
     scope_note: _builtins.str
     """What to tell those who use it for something else."""
+    reading: _builtins.str
+    """What is done to texts before the model reads them, such as a translation: equal where it is the same, empty where it
+    is nothing. Two encoders of one model may differ in it, and then make other vectors of a text, but not of a picture.
+    """
     @_builtins.property
     def model(self) -> _common_pb2.Model:
         """Name, digest, dimension."""
@@ -203,10 +208,11 @@ class DescribeResponse(_message.Message):
         fill: _builtins.int = ...,
         scope: _builtins.str = ...,
         scope_note: _builtins.str = ...,
+        reading: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fill", b"fill", "image_height", b"image_height", "image_width", b"image_width", "interpolation", b"interpolation", "model", b"model", "resize_mode", b"resize_mode", "scope", b"scope", "scope_note", b"scope_note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fill", b"fill", "image_height", b"image_height", "image_width", b"image_width", "interpolation", b"interpolation", "model", b"model", "reading", b"reading", "resize_mode", b"resize_mode", "scope", b"scope", "scope_note", b"scope_note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,9 @@
 {{- if not $v.store.url -}}
 {{- fail "store.url: say where the generations are, such as s3://bucket/folder" -}}
 {{- end -}}
+{{- range $variable, $_ := $v.store.env -}}
+{{- include "sightline.checkVariable" (dict "where" (printf "store.env.%s" $variable) "variable" $variable) -}}
+{{- end -}}
 {{- $isUrl := contains "://" $v.store.url -}}
 {{- if and $isUrl $v.store.volume -}}
 {{- fail (printf "store.volume: %s is no path, so that no volume can be mounted there" $v.store.url) -}}
@@ -15,7 +18,7 @@
 {{- fail (printf "store.url: %s is no absolute path and no URL" $v.store.url) -}}
 {{- end -}}
 
-{{- include "sightline.checkPods" (dict "name" "" "pods" $v.pods) -}}
+{{- include "sightline.checkPods" (dict "root" $ "name" "" "pods" $v.pods) -}}
 {{- range $name, $workload := include "sightline.workloads" . | fromJson -}}
 {{- include "sightline.checkImage" (dict "name" (printf "%s.image.tag" $name) "tag" (($workload.image | default dict).tag)) -}}
 {{- $own := $workload.autoscaling | default dict -}}
@@ -23,10 +26,13 @@
 {{- fail (printf "%s.autoscaling.maxReplicas: %d is less than minReplicas, which is %d" $name (int $own.maxReplicas) (int $own.minReplicas)) -}}
 {{- end -}}
 {{- $pods := include "sightline.over" (dict "base" $v.pods "over" ($workload.pods | default dict)) | fromJson -}}
-{{- include "sightline.checkPods" (dict "name" $name "pods" $pods) -}}
+{{- include "sightline.checkPods" (dict "root" $ "name" $name "pods" $pods) -}}
 {{- end -}}
 {{- include "sightline.checkImage" (dict "name" "image.tag" "tag" $v.image.tag) -}}
 
+{{- if and $v.searcher.leaving (le (int $v.searcher.leaving) (int $v.searcher.groups)) -}}
+{{- fail (printf "searcher.leaving: %d groups do not leave where there are %d (searcher.groups)" (int $v.searcher.leaving) (int $v.searcher.groups)) -}}
+{{- end -}}
 {{- range $collection, $build := $v.indexer.builds -}}
 {{- if and $build.schedule (gt (int ($build.parts | default 1)) 1) -}}
 {{- fail (printf "indexer.builds.%s.parts: a build by schedule is made in one part" $collection) -}}
@@ -94,6 +100,27 @@
 {{- if hasPrefix "SIGHTLINE_" $variable -}}
 {{- fail (printf "%s.env.%s: settings have a place of their own, the settings of each workload" $where $variable) -}}
 {{- end -}}
+{{- include "sightline.checkVariable" (dict "where" (printf "%s.env.%s" $where $variable) "variable" $variable) -}}
+{{- if hasKey $.root.Values.store.env $variable -}}
+{{- fail (printf "%s.env.%s: store.env says it too" $where $variable) -}}
+{{- end -}}
+{{- end -}}
+{{- range $label, $_ := .pods.labels -}}
+{{- if regexMatch "^(app\\.kubernetes\\.io|helm\\.sh|sightline\\.dev)/" $label -}}
+{{- fail (printf "%s.labels: the chart says %s itself" $where $label) -}}
+{{- end -}}
+{{- end -}}
+{{- range $volume := .pods.volumes -}}
+{{- if has $volume.name (list "tmp" "cache" "store" "models" "keys" "tls") -}}
+{{- fail (printf "%s.volumes: %s is a volume of the chart's own" $where $volume.name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A variable twice is a conflict, or the last of two, by how it is applied. */}}
+{{- define "sightline.checkVariable" -}}
+{{- if has .variable (list "HOME" "OMP_NUM_THREADS" "HF_HUB_OFFLINE" "JOB_COMPLETION_INDEX" "JOB_NAME") -}}
+{{- fail (printf "%s: the chart says that itself" .where) -}}
 {{- end -}}
 {{- end -}}
 

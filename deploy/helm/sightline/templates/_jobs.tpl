@@ -87,6 +87,10 @@ template:
         image: {{ include "sightline.image" (dict "root" .root "component" "indexer" "own" $indexer.image) | quote }}
         imagePullPolicy: {{ .root.Values.image.pullPolicy }}
         args:
+          {{- with .once }}
+          - --once
+          - {{ . | quote }}
+          {{- end }}
           {{- range .task.args }}
           - {{ . | quote }}
           {{- end }}
@@ -114,10 +118,13 @@ template:
 
 {{/*
 A Job of the release. Kubernetes lets nobody change a Job, and a build must not begin anew because an image was replaced;
-so a Job notes what it was made as, and whatever is made of the release later repeats that to the letter.
+so a Job notes what it was made as, and whatever is made of the release later repeats that to the letter. What a Job has
+done it notes in the store too: one that is made again, since values came back, finds that and ends.
 */}}
 {{- define "sightline.job" -}}
-{{- $spec := include "sightline.jobSpec" . | fromYaml | toJson -}}
+{{- $once := printf "%s/.once/%s" (trimSuffix "/" .root.Values.store.url) .name -}}
+{{- if gt (int .task.parts) 1 -}}{{- $once = printf "%s-$(JOB_COMPLETION_INDEX)" $once -}}{{- end -}}
+{{- $spec := include "sightline.jobSpec" (merge (dict "once" $once) .) | fromYaml | toJson -}}
 {{- $live := lookup "batch/v1" "Job" .root.Release.Namespace .name -}}
 {{- $spec = dig "metadata" "annotations" "sightline.dev/made-as" $spec $live -}}
 apiVersion: batch/v1

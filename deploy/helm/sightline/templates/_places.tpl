@@ -120,6 +120,16 @@
 - name: SIGHTLINE_GATEWAY_KEY
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: key}}
 {{- end }}
+{{- if .Values.web.originalsSecret }}
+{{- include "sightline.variables" .Values.store.env }}
+{{- end }}
+{{- end -}}
+
+{{/* Keys to the bucket of originals, which need not be that of the index. */}}
+{{- define "sightline.webEnvironment" -}}
+{{- with .Values.web.originalsSecret }}
+- secretRef: {name: {{ . | quote }}}
+{{- end }}
 {{- end -}}
 
 {{- define "sightline.webMounts" -}}
@@ -168,7 +178,7 @@
 {{- define "sightline.searcherPlaces" -}}
 - {name: SIGHTLINE_STORE, value: {{ .root.Values.store.url | quote }}}
 - {name: SIGHTLINE_GROUP, value: {{ .group | quote }}}
-- {name: SIGHTLINE_GROUPS, value: {{ int .root.Values.searcher.groups | quote }}}
+- {name: SIGHTLINE_GROUPS, value: {{ int .groups | quote }}}
 - {name: SIGHTLINE_CACHE_DIR, value: /var/cache/sightline}
 - {name: OMP_NUM_THREADS, value: "1"}
 - {name: HOME, value: /tmp}

@@ -125,9 +125,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The class of this release that a workload is of, where it makes any: builds and tests are of none. */}}
+{{/* The class of this release that a workload is of, where it makes any: builds, tests and load are of none. */}}
 {{- define "sightline.ownPriority" -}}
-{{- if and .root.Values.priorityClasses.create (not (has .component (list "indexer" "test"))) -}}
+{{- if and .root.Values.priorityClasses.create (not (has .component (list "indexer" "test" "load"))) -}}
 {{- include "sightline.priorityClass" (dict "root" .root "of" (ternary "searcher" "serving" (eq .component "searcher"))) -}}
 {{- end -}}
 {{- end -}}
@@ -175,11 +175,18 @@ readinessProbe:
 {{- end -}}
 
 {{/* How many. Left to an autoscaler where there is one; but a Deployment that runs keeps its number, which would else
-     fall to one, once the field goes that a release had. Nothing runs where a chart is rendered without a cluster. */}}
+     fall to one, once the field goes that a release had. It goes when the autoscaler has said the number itself, so that
+     nobody else's does: a number that is repeated would be a conflict, or a step back, in a later rollback. Nothing runs
+     where a chart is rendered without a cluster. */}}
 {{- define "sightline.replicas" -}}
 {{- if .values.autoscaling | default dict | dig "enabled" false -}}
-{{- with (lookup "apps/v1" "Deployment" .root.Release.Namespace .name).spec -}}
-replicas: {{ .replicas }}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace .name -}}
+{{- $scaled := false -}}
+{{- range dig "metadata" "managedFields" list $live -}}
+{{- if eq (.subresource | default "") "scale" -}}{{- $scaled = true -}}{{- end -}}
+{{- end -}}
+{{- if and $live (not $scaled) -}}
+replicas: {{ $live.spec.replicas }}
 {{- end -}}
 {{- else -}}
 replicas: {{ .values.replicas }}
