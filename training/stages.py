@@ -48,8 +48,8 @@ _POINTS = 40
 class Plan:
     """How long one stage trains, from which seed, at which peak rate, and how hard it is made for the text tower.
 
-    The rate rises over `warmup` steps, stays, and falls over the last part `fall` of the steps, so that how long a stage
-    trains can still be chosen while it does. `share` is how much of the further languages each pass reads.
+    The rate rises over `warmup` steps, stays, and falls over the last part `fall` of the steps, so that how long a
+    stage trains can still be chosen while it does. `share` is how much of the further languages each pass reads.
     """
 
     steps: int
@@ -190,15 +190,16 @@ def learn_pictures(material: Material, work: Path, plan: Plan) -> None:
 
 def follow_prototypes(material: Material, work: Path, plan: Plan) -> None:
     """Stage 4: the text tower towards the prototypes, which stay where they are."""
-    _follow(material, work, plan, prototypes_of(work), "prototypes", "texts")
+    _follow(material, work, plan, prototypes_of(work), before="prototypes", name="texts")
 
 
 def follow_pictures(material: Material, work: Path, plan: Plan) -> None:
     """Stage 5: the text tower towards the vectors of the clean pictures, which take the prototypes' place."""
-    _follow(material, work, plan, picture_vectors(picture_tower(work), material.pictures), "texts", "aligned")
+    vectors = picture_vectors(picture_tower(work), material.pictures)
+    _follow(material, work, plan, vectors, before="texts", name="aligned")
 
 
-def _follow(material: Material, work: Path, plan: Plan, vectors: Tensor, before: str, name: str) -> None:
+def _follow(material: Material, work: Path, plan: Plan, vectors: Tensor, *, before: str, name: str) -> None:
     torch.manual_seed(plan.seed)
     towers = _towers(build())
     _load_towers(towers, work / f"{before}.pt")
@@ -207,7 +208,7 @@ def _follow(material: Material, work: Path, plan: Plan, vectors: Tensor, before:
 
 
 def prototypes_of(work: Path) -> Tensor:
-    """The unit vectors (pictures, 192) that stage 1 found."""
+    """The unit vectors (pictures, 192) that `learn_prototypes` found."""
     vectors: Tensor = load(work / "prototypes.pt")["modules"]["prototypes.vectors"]
     return functional.normalize(vectors, dim=-1)
 
