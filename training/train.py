@@ -24,8 +24,8 @@ from training.stages import Material, Plan
 PLANS = {
     "views": Plan(steps=2078, rate=3e-3, seed=2, fall=0.0),
     "prototypes": Plan(steps=1500, rate=2e-3, seed=1, fall=0.45, share=0.5, dropout=0.05, bpe_dropout=0.05),
-    "pictures": Plan(steps=3500, rate=3e-3, seed=3),
-    "texts": Plan(steps=3200, rate=1.5e-3, seed=4, share=0.4, dropout=0.1, bpe_dropout=0.05, max_scale=40),
+    "pictures": Plan(steps=11000, rate=3e-3, seed=3),
+    "texts": Plan(steps=6500, rate=1.5e-3, seed=4, share=0.4, dropout=0.1, bpe_dropout=0.05, max_scale=40),
     "aligned": Plan(steps=500, rate=1e-3, seed=5, share=0.3, fall=0.7, dropout=0.1, bpe_dropout=0.05, max_scale=40),
 }
 STAGES: dict[str, Callable[[Material, Path, Plan], None]] = {
