@@ -18,7 +18,7 @@ Cut = Callable[[str], Iterable[str]]
 
 # Of BM25: how soon further mentions of a term stop to count, and how much long documents are held against them.
 SATURATION, LENGTH = 1.2, 0.75
-# Of reciprocal rank fusion (Cormack et al. 2009): as far down as answers are looked at. Their 60 is for depths of 1,000.
+# Of reciprocal rank fusion (Cormack et al. 2009): as far down as answers are read; their 60 is for a depth of 1,000.
 _FLATTENING = 10
 _WORD = re.compile(r"\w+")
 
