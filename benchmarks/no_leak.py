@@ -59,7 +59,9 @@ def bar() -> dict[str, object]:
     told = told_again(keys, LANGUAGES)
     prove_sets(proof, told, asked)
     prove_texts(proof, told, _texts(material))
-    batches = TextBatches(material.phrases, keys, Numbers(), seed=1, withheld=material.withheld)
+    batches = TextBatches(
+        material.phrases, keys, Numbers(), seed=1, withheld=material.withheld, further=material.further
+    )
     prove_batches(proof, told, read(batches, keys, PASSES * len(batches)))
     return proof.outcome(
         f"{len(asked.heldout_names):,} names and {len(asked.heldout_keywords):,} keywords in {len(LANGUAGES)} "
@@ -188,7 +190,7 @@ def prove_batches(proof: Proof, told: HeldOut, texts: Iterable[tuple[str, tuple[
 
 def _texts(material: Material) -> defaultdict[str, set[str]]:
     found: defaultdict[str, set[str]] = defaultdict(set)
-    for phrase in material.phrases:
+    for phrase in (*material.phrases, *material.further):
         found[phrase.picture].add(phrase.text)
     return found
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.model import CONTEXT_LENGTH, IMAGE_SIZE
-from training.texts import Phrase, Withheld
+from training.texts import Phrase, Withheld, pair_is_held_out
 from training.tokenizer import clean
 
 TEXTS_IN_BATCH = 512
@@ -51,9 +51,10 @@ class TextBatches:
     A text's target is spread evenly over every picture that bears it, a joined one's over those that bear both.
 
     Args:
-        phrases: what may be read.
+        phrases: what may be read, all of it in each pass.
         pictures: their keys, in the order of targets.
         withheld: what is not to come about by joining; nothing where it is None.
+        further: texts that are not among `phrases`, of which each pass reads a share.
     """
 
     def __init__(
@@ -62,19 +63,25 @@ class TextBatches:
         pictures: Sequence[str],
         tokenizer: Tokenizer,
         seed: int,
+        *,
         withheld: Withheld | None = None,
+        further: Sequence[Phrase] = (),
+        share: float = 1.0,
     ) -> None:
         self._pictures, self._withheld = pictures, withheld
         self._place = {picture: index for index, picture in enumerate(pictures)}
         self._tokenizer = tokenizer
         self._random = random.Random(seed)
-        self.texts = texts = sorted({phrase.text for phrase in phrases})
+        texts, others = (sorted({phrase.text for phrase in said}) for said in (phrases, further))
+        self._always = len(texts)
+        self._further = round(share * len(others))
+        self.texts = texts = texts + others
         self._clean = clean(texts)
         number = {text: index for index, text in enumerate(texts)}
         self._bearers: list[set[int]] = [set() for _ in texts]
         self._sources: list[list[tuple[int, str]]] = [[] for _ in texts]
         self._said: defaultdict[tuple[int, str], list[int]] = defaultdict(list)
-        for phrase in phrases:
+        for phrase in (*phrases, *further):
             text, place = number[phrase.text], self._place[phrase.picture]
             self._bearers[text].add(place)
             self._sources[text].append((place, phrase.language))
@@ -82,15 +89,16 @@ class TextBatches:
 
     def __len__(self) -> int:
         """Batches in one pass."""
-        return math.ceil(len(self._clean) / TEXTS_IN_BATCH)
+        return math.ceil((self._always + self._further) / TEXTS_IN_BATCH)
 
     def __iter__(self) -> Iterator[TextBatch]:
         while True:
             yield from self._one_pass()
 
     def _one_pass(self) -> Iterator[TextBatch]:
+        read = [*range(self._always), *self._random.sample(range(self._always, len(self.texts)), self._further)]
         ids = self._tokenizer(self._clean)
-        samples = [self._sample(text, ids) for text in range(len(ids))]
+        samples = [self._sample(text, ids) for text in read]
         self._random.shuffle(samples)
         span = TEXTS_IN_BATCH * _SORTED_TOGETHER
         for start in range(0, len(samples), span):
@@ -112,6 +120,8 @@ class TextBatches:
         return ids[first] + ids[second], both
 
     def _may_join(self, first: int, second: int, bearers: set[int]) -> bool:
+        if pair_is_held_out(self.texts[first], self.texts[second]):
+            return False
         joined = f"{self.texts[first]} {self.texts[second]}"
         return self._withheld is None or self._withheld.allows(joined, (self._pictures[place] for place in bearers))
 

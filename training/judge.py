@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageEnhance
 
-from training import texts
+from training import lexical, texts
 from training.emoji import SIDE, Picture, picture_id, pictures
 
 Ranked = Sequence[Sequence[str]]
@@ -29,6 +29,8 @@ TextSearch = Callable[[Sequence[str]], Ranked]
 PictureSearch = Callable[[Sequence[bytes]], Ranked]
 
 DEPTHS = (1, 10)
+# How far the report looks down a ranking: for average precision, and where two are fused.
+DEPTH = 100
 SEED = 7
 
 
@@ -43,11 +45,15 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Recall at 1 and at 10 over so many queries."""
+    """Over so many queries: how often a right picture is among the first 1 and 10 (hit), the share of the right ones
+    that is among the first 10, of at most 10 (recall), and the mean of average precision (mAP) as deep as was searched.
+    """
 
     queries: int
     at_1: float
     at_10: float
+    recall_10: float
+    precision: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +79,17 @@ def heldout_keywords() -> tuple[Query, ...]:
     return _with_ids(_corpus().heldout_keywords)
 
 
+def unseen_pairs() -> tuple[Query, ...]:
+    """Two keywords of a picture that training never joins; right is each picture that bears both."""
+    return _with_ids(_corpus().unseen_pairs)
+
+
 QUERY_SETS: Mapping[str, Callable[[], tuple[Query, ...]]] = {
     "own names": own_names,
     "held-out names": heldout_names,
     "held-out keywords": heldout_keywords,
 }
+REPORTED = {**QUERY_SETS, "unseen pairs": unseen_pairs}
 
 
 def augmented_pictures(seed: int = SEED) -> Iterator[tuple[bytes, str]]:
@@ -95,9 +107,39 @@ def recall(ranked: Ranked, right: Sequence[Collection[str]], k: int) -> float:
     return sum(hits) / len(hits)
 
 
-def evaluate(search: TextSearch, search_pictures: PictureSearch | None = None) -> Verdict:
+def recall_of_right(ranked: Ranked, right: Sequence[Collection[str]], k: int) -> float:
+    """The share of the right answers that is among the first k, of at most k, averaged over queries."""
+    shares = [
+        len(set(found[:k]) & set(wanted)) / min(k, len(wanted)) for found, wanted in zip(ranked, right, strict=True)
+    ]
+    return sum(shares) / len(shares)
+
+
+def average_precision(found: Sequence[str], right: Collection[str]) -> float:
+    """The precision at each right answer of a ranking, over all right ones that could have been in it."""
+    at = [rank for rank, one in enumerate(found, 1) if one in right]
+    return sum(count / rank for count, rank in enumerate(at, 1)) / min(len(right), max(1, len(found)))
+
+
+def compare(model: TextSearch, search_pictures: PictureSearch) -> dict[str, Verdict]:
+    """Judges a model, what finds pictures by letters alone, and the model fused with character n-grams."""
+    said = _said()
+    bm25, n_grams = lexical.bm25(said, DEPTH), lexical.character_n_grams(said, DEPTH)
+    return {
+        "model": evaluate(model, search_pictures, REPORTED),
+        "BM25": evaluate(bm25, sets=REPORTED),
+        "n-grams": evaluate(n_grams, sets=REPORTED),
+        "fused": evaluate(lambda asked: lexical.fuse(model(asked), n_grams(asked)), sets=REPORTED),
+    }
+
+
+def evaluate(
+    search: TextSearch,
+    search_pictures: PictureSearch | None = None,
+    sets: Mapping[str, Callable[[], tuple[Query, ...]]] = QUERY_SETS,
+) -> Verdict:
     """Asks every query of every set, and every augmented picture where pictures can be searched with."""
-    judged = {name: _judge_languages(search, queries()) for name, queries in QUERY_SETS.items()}
+    judged = {name: _judge_languages(search, queries()) for name, queries in sets.items()}
     if search_pictures is None:
         return Verdict(judged, None)
     files, ids = zip(*augmented_pictures(), strict=True)
@@ -115,16 +157,14 @@ def _judge_languages(search: TextSearch, queries: Sequence[Query]) -> dict[str, 
 
 def _score(ranked: Ranked, right: Sequence[Collection[str]]) -> Score:
     at_1, at_10 = (recall(ranked, right, k) for k in DEPTHS)
-    return Score(len(right), at_1, at_10)
+    precise = sum(map(average_precision, ranked, right)) / len(right)
+    return Score(len(right), at_1, at_10, recall_of_right(ranked, right, DEPTHS[-1]), precise)
 
 
 def _mean(scores: Sequence[Score]) -> Score:
     count = len(scores)
-    return Score(
-        sum(score.queries for score in scores),
-        sum(score.at_1 for score in scores) / count,
-        sum(score.at_10 for score in scores) / count,
-    )
+    rows = [(score.at_1, score.at_10, score.recall_10, score.precision) for score in scores]
+    return Score(sum(score.queries for score in scores), *(sum(column) / count for column in zip(*rows, strict=True)))
 
 
 def _vary(image: Image.Image, chance: random.Random) -> Image.Image:
@@ -150,6 +190,15 @@ def _corpus() -> texts.Corpus:
     return texts.corpus(picture.key for picture in _pictures())
 
 
+def _said() -> dict[str, set[str]]:
+    """What training reads of each picture, by id, in all languages."""
+    keys = [picture.key for picture in _pictures()]
+    found: dict[str, set[str]] = {picture_id(key): set() for key in keys}
+    for phrase in (*_corpus().training, *texts.further(keys, _corpus())):
+        found[picture_id(phrase.picture)].add(phrase.text)
+    return found
+
+
 def _with_ids(queries: Sequence[texts.Query]) -> tuple[Query, ...]:
     return tuple(Query(q.text, q.language, frozenset(map(picture_id, q.right))) for q in queries)
 
@@ -165,12 +214,13 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, required=True, help="what `python -m training.emoji` wrote")
     parser.add_argument("--report", type=Path, default=Path(__file__).parent, help="the folder to report to")
     arguments = parser.parse_args()
-    local = LocalSearch(arguments.model, arguments.pictures)
-    verdict = evaluate(local.by_texts, local.by_pictures)
-    for name, scores in verdict.texts.items():
-        print(f"{name}: R@1 {scores['mean'].at_1:.3f}, R@10 {scores['mean'].at_10:.3f}")
-    print(f"varied pictures: {json.dumps(asdict(verdict)['pictures'])}")
-    write_report(verdict, arguments.model, arguments.report)
+    local = LocalSearch(arguments.model, arguments.pictures, DEPTH)
+    verdicts = compare(local.by_texts, local.by_pictures)
+    for way, verdict in verdicts.items():
+        for name, scores in verdict.texts.items():
+            print(f"{way}, {name}: hit@1 {scores['mean'].at_1:.3f}, hit@10 {scores['mean'].at_10:.3f}")
+    print(f"varied pictures: {json.dumps(asdict(verdicts['model'])['pictures'])}")
+    write_report(verdicts, arguments.model, arguments.report)
 
 
 if __name__ == "__main__":

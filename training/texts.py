@@ -1,4 +1,6 @@
-"""What people call the pictures: CLDR's names and keywords in 20 languages, and which of them are never trained on.
+"""What people call the pictures: CLDR's names and keywords, and which of them are never trained on.
+
+The model is asked in 20 languages. In training it also reads what their variants and relatives say.
 
 The rules that hold texts out look at md5 digests of the texts alone, so that every run draws the same line.
 """
@@ -6,6 +8,7 @@ The rules that hold texts out look at md5 digests of the texts alone, so that ev
 from __future__ import annotations
 
 import hashlib
+import itertools
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +22,17 @@ from training import sources
 # fmt: off
 LANGUAGES = ("en", "zh", "es", "de", "fr", "ja", "ko", "ru", "ar", "hi",
              "pt", "it", "tr", "vi", "th", "id", "pl", "nl", "sv", "uk")
+# Variants of the 20, and languages that share words or a script with one of them: read in training, never asked in.
+FURTHER = (
+    "en_001", "en_AU", "en_CA", "en_GB", "en_IN", "es_419", "es_MX", "es_US", "fr_CA", "de_CH", "pt_PT", "hi_Latn",
+    "zh_Hant", "zh_Hant_HK", "yue", "yue_Hans",
+    "ca", "gl", "ast", "ro", "sc", "af", "lb", "da", "no", "nn",
+    "be", "bg", "bs", "cs", "hr", "hsb", "dsb", "mk", "sk", "sl", "sr", "sr_Latn",
+    "fa", "ur", "ps", "sd", "ug", "pa_Arab", "mr", "ne", "kok", "ms", "jv", "fil", "az", "tk", "uz",
+)
 # fmt: on
+# What a variant says as its parent does (UTS #35, part 1).
+_INHERITED = "↑↑↑"
 VARIATION_SELECTOR = "\ufe0f"
 
 Kind = Literal["name", "keyword"]
@@ -46,12 +59,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The phrases that are trained on, and three sets of queries to judge with."""
+    """The phrases that are trained on, and four sets of queries to judge with."""
 
     training: tuple[Phrase, ...]
     own_names: tuple[Query, ...]
     heldout_names: tuple[Query, ...]
     heldout_keywords: tuple[Query, ...]
+    unseen_pairs: tuple[Query, ...]
 
 
 class Withheld:
@@ -84,11 +98,16 @@ def name_is_held_out(picture: str, language: str) -> bool:
     return _digest("n" + picture + language) % 10 == 0
 
 
+def pair_is_held_out(first: str, second: str) -> bool:
+    """A twentieth of the pairs of texts, in either order: training never joins them."""
+    return _digest("pair" + "\n".join(sorted((first, second)))) % 20 == 0
+
+
 def is_held_out(phrase: Phrase) -> bool:
-    """Whether training must never see this phrase."""
+    """Whether training must never see this phrase. A variant, `pt_PT`, holds out the names that its language does."""
     if phrase.kind == "keyword":
         return keyword_is_held_out(phrase.text)
-    return name_is_held_out(phrase.picture, phrase.language)
+    return name_is_held_out(phrase.picture, phrase.language.partition("_")[0])
 
 
 def phrases(pictures: Iterable[str], languages: Sequence[str] = LANGUAGES) -> Iterator[Phrase]:
@@ -97,9 +116,9 @@ def phrases(pictures: Iterable[str], languages: Sequence[str] = LANGUAGES) -> It
     for language in languages:
         names, keywords = read_annotations(language)
         for picture in wanted:
-            if picture in names:
+            if picture in names and names[picture] != _INHERITED:
                 yield Phrase(normalise(names[picture]), language, picture, "name")
-            for keyword in keywords.get(picture, ()):
+            for keyword in filter(_INHERITED.__ne__, keywords.get(picture, ())):
                 yield Phrase(normalise(keyword), language, picture, "keyword")
 
 
@@ -135,6 +154,17 @@ def corpus(pictures: Iterable[str]) -> Corpus:
         own_names=_queries((p for p in training if p.kind == "name"), bearers),
         heldout_names=_queries((p for p in unread if p.kind == "name"), bearers),
         heldout_keywords=_queries(clean, bearers),
+        unseen_pairs=_unseen_pairs(training, bearers),
+    )
+
+
+def further(pictures: Iterable[str], asked: Corpus) -> tuple[Phrase, ...]:
+    """What `FURTHER` say of the pictures and the 20 languages do not, without anything that would tell a query away."""
+    withheld, read = Withheld(asked), {phrase.text for phrase in asked.training}
+    return tuple(
+        phrase
+        for phrase in phrases(pictures, FURTHER)
+        if phrase.text not in read and not is_held_out(phrase) and withheld.allows(phrase.text, (phrase.picture,))
     )
 
 
@@ -142,6 +172,22 @@ def _queries(chosen: Iterable[Phrase], bearers: Mapping[str, frozenset[str]]) ->
     # A text that several pictures bear is one query, right on any of them.
     asked = dict.fromkeys((phrase.text, phrase.language) for phrase in chosen)
     return tuple(Query(text, language, bearers[text]) for text, language in asked)
+
+
+def _unseen_pairs(training: Iterable[Phrase], bearers: Mapping[str, frozenset[str]]) -> tuple[Query, ...]:
+    """Two keywords that one language has for one picture, in its order; right is every picture that bears both."""
+    said: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for phrase in training:
+        if phrase.kind == "keyword":
+            said[phrase.language, phrase.picture][phrase.text] = None
+    found: dict[tuple[frozenset[str], str], Query] = {}
+    for (language, _), keywords in said.items():
+        for one, other in itertools.combinations(keywords, 2):
+            whole = {f"{one} {other}", f"{other} {one}"}
+            if pair_is_held_out(one, other) and not _overlaps(one, (other,)) and not whole & bearers.keys():
+                query = Query(f"{one} {other}", language, bearers[one] & bearers[other])
+                found.setdefault((frozenset((one, other)), language), query)
+    return tuple(found.values())
 
 
 def _bearers(everything: Iterable[Phrase]) -> dict[str, frozenset[str]]:

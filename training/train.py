@@ -22,13 +22,17 @@ from training.model import MERGES_FILE, export
 from training.stages import Material, Plan
 
 PLANS = {
-    "prototypes": Plan(minutes=10, rate=2e-3, dropout=0.05, bpe_dropout=0.05),
-    "pictures": Plan(minutes=35, rate=3e-3),
-    "aligned": Plan(minutes=20, rate=1.5e-3, dropout=0.1, bpe_dropout=0.05, max_scale=40),
+    "views": Plan(steps=2078, rate=3e-3, seed=2, fall=0.0),
+    "prototypes": Plan(steps=1500, rate=2e-3, seed=1, fall=0.45, share=0.5, dropout=0.05, bpe_dropout=0.05),
+    "pictures": Plan(steps=11000, rate=3e-3, seed=3),
+    "texts": Plan(steps=6500, rate=1.5e-3, seed=4, share=0.4, dropout=0.1, bpe_dropout=0.05, max_scale=40),
+    "aligned": Plan(steps=500, rate=1e-3, seed=5, share=0.3, fall=0.7, dropout=0.1, bpe_dropout=0.05, max_scale=40),
 }
 STAGES: dict[str, Callable[[Material, Path, Plan], None]] = {
+    "views": stages.tell_apart,
     "prototypes": stages.learn_prototypes,
     "pictures": stages.learn_pictures,
+    "texts": stages.follow_prototypes,
     "aligned": stages.follow_pictures,
 }
 
@@ -36,13 +40,15 @@ STAGES: dict[str, Callable[[Material, Path, Plan], None]] = {
 def prepare(work: Path) -> Material:
     """The pictures, the texts that may be trained on, and the merges learnt from them."""
     found = pictures()
-    corpus = texts.corpus(picture.key for picture in found)
+    keys = [picture.key for picture in found]
+    corpus = texts.corpus(keys)
     phrases = corpus.training
     file = work / MERGES_FILE
     if not file.exists():
         work.mkdir(parents=True, exist_ok=True)
         tokenizer.write_merges(tokenizer.learn_merges(tokenizer.clean(phrase.text for phrase in phrases)), file)
-    return Material(found, phrases, tuple(tokenizer.read_merges(file)), texts.Withheld(corpus))
+    merges = tuple(tokenizer.read_merges(file))
+    return Material(found, phrases, texts.further(keys, corpus), merges, texts.Withheld(corpus))
 
 
 def hand_over(work: Path, folder: Path) -> None:
@@ -57,12 +63,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
     parser.add_argument("--threads", type=int, default=1, help="such small towers hardly gain from more")
     for name, plan in PLANS.items():
-        parser.add_argument(f"--{name}-minutes", type=float, default=plan.minutes, dest=name, help="budget")
+        parser.add_argument(f"--{name}-steps", type=int, default=plan.steps, dest=name, help=f"{plan.steps:,}")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     material = prepare(arguments.work)
     for name, stage in STAGES.items():
-        stage(material, arguments.work, replace(PLANS[name], minutes=getattr(arguments, name)))
+        stage(material, arguments.work, replace(PLANS[name], steps=getattr(arguments, name)))
         hand_over(arguments.work, arguments.out)
     write_export(load(str(arguments.out), device="cpu"), arguments.out)
 

@@ -56,4 +56,4 @@ def test_a_student_that_forgets_fails() -> None:
 
 def _verdict(own: float, held_out: float) -> Verdict:
     scores = dict(zip(NAMES, ((own, 1.0), (0.5, held_out), (0.1, 0.2)), strict=True))
-    return Verdict({name: dict.fromkeys(("mean", "en"), Score(10, *of)) for name, of in scores.items()}, None)
+    return Verdict({name: dict.fromkeys(("mean", "en"), Score(10, *of, 0.0, 0.0)) for name, of in scores.items()}, None)

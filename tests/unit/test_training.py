@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.no_leak import Numbers, read
 from training import emoji, sources, texts
-from training.batches import pad
-from training.judge import recall
+from training.batches import TextBatches, pad
+from training.judge import average_precision, recall, recall_of_right
+from training.lexical import bm25, character_n_grams, fuse
 from training.local_search import LocalSearch, load_tokenizer
 from training.model import CONTEXT_LENGTH, MERGES_FILE, build, encode_text
 from training.stages import Plan, Stage
@@ -46,8 +48,13 @@ def search(folder: Path) -> LocalSearch:
 
 
 @cache
+def keys() -> tuple[str, ...]:
+    return tuple(picture.key for picture in emoji.pictures())
+
+
+@cache
 def corpus() -> texts.Corpus:
-    return texts.corpus(picture.key for picture in emoji.pictures())
+    return texts.corpus(keys())
 
 
 @cache
@@ -146,20 +153,68 @@ def test_cutting_the_padding_changes_nothing() -> None:
 
 
 def test_an_interrupted_stage_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """A stage that was stopped takes up its weights, its time and its steps again, and ends with its budget."""
+    """A stage that was stopped takes up its weights, its steps and its curve again, and ends with its plan."""
 
-    def run(minutes: float) -> Stage:
+    def run(steps: int) -> Stage:
         layer = nn.Linear(2, 1)
-        stage = Stage("toy", tmp_path, Plan(minutes, rate=0.1), nn.ModuleDict({"layer": layer}), log=lambda _: None)
+        stage = Stage(
+            "toy", tmp_path, Plan(steps, rate=0.1, seed=1), nn.ModuleDict({"layer": layer}), log=lambda _: None
+        )
         stage.run(layer(torch.ones(2)).square().sum() for _ in iter(int, 1))
         return stage
 
-    first, second = run(0.002), run(0.004)
-    assert second.steps > first.steps > 0
-    assert second.spent >= 0.004 * 60 > first.spent
-    again = run(0.004)
-    assert again.steps == second.steps
+    first, second = run(40), run(80)
+    assert (first.steps, second.steps) == (40, 80)
+    assert second.curve[: len(first.curve)] == first.curve
+    assert second.curve[-1][0] == 80
+    again = run(80)
+    assert (again.steps, again.curve) == (second.steps, second.curve)
     torch.testing.assert_close(again.modules.state_dict(), second.modules.state_dict())
+
+
+def test_further_locales_tell_no_query_away() -> None:
+    """What is read beside the 20 languages is said by none of them, is no query, and overlaps with none of its
+    picture; a variant holds out the names that its language does."""
+    found = texts.further(keys(), corpus())
+    told = {phrase.text for phrase in corpus().training}
+    told |= {query.text for query in corpus().heldout_names + corpus().heldout_keywords}
+    keywords: dict[str, list[str]] = {}
+    for query in corpus().heldout_keywords:
+        for picture in query.right:
+            keywords.setdefault(picture, []).append(query.text)
+    assert {phrase.language for phrase in found} > {"pt_PT", "yue", "fa", "mr"}
+    for phrase in found:
+        assert phrase.text not in told
+        assert not any(one in phrase.text or phrase.text in one for one in keywords.get(phrase.picture, ()))
+    names = {(phrase.picture, phrase.language) for phrase in found if phrase.kind == "name"}
+    assert not any(texts.name_is_held_out(picture, "pt") for picture, language in names if language == "pt_PT")
+
+
+def test_unseen_pairs_are_never_joined() -> None:
+    """Texts are joined, but never two whose pair is held out, in either order."""
+    phrases = [phrase for phrase in corpus().training if phrase.language == "en"]
+    batches = TextBatches(phrases, keys(), Numbers(), seed=1)
+    joined = {text for text, _ in read(batches, keys(), 4 * len(batches)) if text not in batches.texts}
+    asked = {query.text for query in corpus().unseen_pairs if query.language == "en"}
+    assert len(joined) > 1000
+    assert len(asked) > 100
+    assert not joined & asked
+
+
+def test_the_report_counts_all_right_answers() -> None:
+    """Recall counts each right answer, at most as many as are looked at; average precision also counts their places."""
+    ranked, right = [["a", "x", "b"]], [{"a", "b", "c"}]
+    assert recall_of_right(ranked, right, 3) == pytest.approx(2 / 3)
+    assert recall_of_right(ranked, right, 1) == 1
+    assert average_precision(ranked[0], right[0]) == pytest.approx((1 + 2 / 3) / 3)
+
+
+def test_letters_alone_find_what_shares_them() -> None:
+    """BM25 finds by whole words, character n-grams by parts of them, and fused the better places of both count."""
+    said = {"dog": ["dog", "dog face"], "cat": ["cat", "cat face"], "cats": ["many cats"]}
+    assert bm25(said, 2)(["cat"]) == [["cat"]]
+    assert set(character_n_grams(said, 2)(["cat"])[0]) == {"cat", "cats"}
+    assert fuse([["a", "b"]], [["b", "c"]]) == [["b", "a"]]
 
 
 @pytest.mark.parametrize(
