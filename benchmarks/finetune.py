@@ -31,7 +31,7 @@ from training.evaluation.evaluating import Plan, evaluate
 from training.evaluation.local import LocalModel
 from training.evaluation.queries import Query, QuerySet
 from training.finetuning.folder import WEIGHTS_FILE
-from training.texts import LANGUAGES, Corpus, Phrase, corpus, is_held_out, phrases
+from training.texts import LANGUAGES, Corpus, Phrase, corpus, further, is_held_out, phrases
 
 LANGUAGE = "sw"
 CLOSED, LOST, SAME = 0.5, 0.02, 1e-5
@@ -84,7 +84,7 @@ def split_of(ids: Sequence[str], known_languages: Sequence[str] = LANGUAGES) -> 
     said = tuple(phrases(keys, (LANGUAGE,)))
     asked_before = {query.text for query in (*known.heldout_names, *known.heldout_keywords)}
     free = [phrase for phrase in said if not is_held_out(phrase) and phrase.text not in asked_before]
-    read_before = {phrase.text for phrase in known.training}
+    read_before = {phrase.text for phrase in (*known.training, *further(keys, known))}
     stopping = {phrase.text for phrase in free if phrase.kind == "name" and _is_watched(phrase)} - read_before
     new = tuple(phrase for phrase in free if phrase.text not in stopping)
     anywhere = read_before | {phrase.text for phrase in new}
