@@ -58,6 +58,7 @@ class Gateway:
             name="searcher",
             interval=every,
             timeout=patience,
+            alike=lambda one, other: one.group == other.group,
             changed=self._groups.reached,
         )
         # Whoever moved CURRENT saw every group serve it: what the searchers said before that is out of date.
@@ -89,7 +90,7 @@ class Gateway:
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer.EmbedServicer(encoders, deadlines), server)
 
     async def start(self) -> None:
-        """Returns when the store has been read and every replica asked once, whether or not that one answers.
+        """Returns when the store has been read and every replica has answered, or not in time.
 
         Whoever knows no collection can answer nothing: callers are better off with another gateway.
         """

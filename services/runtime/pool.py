@@ -33,7 +33,7 @@ MISSES = 2
 """Probes in a row that must go unanswered before a replica counts as silent."""
 
 LAST_MISSES = 6
-"""As many where nobody else is up: then it is likelier that the machine is busy, and there is nothing to gain."""
+"""As many where nobody else could answer: likelier the machine is busy then, and there is nothing to gain."""
 
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -89,6 +89,7 @@ class Pool(Generic[B]):
         connect: makes the backend of one channel.
         interval: seconds between probes, and between resolutions of the names.
         timeout: seconds that a probe may take.
+        alike: whether one backend can answer for another.
         changed: told the backends that are up, whenever a probe has ended.
     """
 
@@ -100,20 +101,29 @@ class Pool(Generic[B]):
         name: str,
         interval: float = 1.0,
         timeout: float = 1.0,
+        alike: Callable[[B, B], bool] = lambda _, __: True,
         changed: Callable[[Sequence[B]], None] = lambda _: None,
     ) -> None:
-        self._changed, self._metrics = changed, PoolMetrics(name)
+        self._alike, self._changed, self._metrics = alike, changed, PoolMetrics(name)
         self._targets, self._connect, self._name = targets, connect, name
         self._interval, self._timeout = interval, timeout
         self._members: dict[str, Member[B]] = {}
         self._addresses: dict[str, set[str]] = {}  # by target, as last resolved
+        self._unresolved: set[str] = set()  # targets of which the name server has said nothing
         self._closing: set[asyncio.Task[None]] = set()
         self._resolving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Resolves the names and probes every replica once."""
-        await self._resolve()
-        await self.probe()
+        """Resolves the names and probes every replica, until each has answered or refused, or was silent too often.
+
+        So one that is only slow to answer is not missing when the first call comes.
+        """
+        for _ in range(LAST_MISSES):
+            await self._resolve()
+            await self.probe()
+            if not self._unresolved and not any(one.misses and not one.up for one in self._members.values()):
+                break
+            await asyncio.sleep(self._interval / 20)
         self._resolving = asyncio.create_task(self._keep_resolving())
 
     async def close(self) -> None:
@@ -216,7 +226,10 @@ class Pool(Generic[B]):
             # A name without an address, or a name server that is gone, must not take away replicas that are there:
             # those that are not fail their probes anyway.
             log.debug("cannot resolve %s: %s", target, error)
+            if error.errno == socket.EAI_AGAIN:
+                self._unresolved.add(target)
             return
+        self._unresolved.discard(target)
         self._addresses[target] = {
             f"[{to[0]}]:{port}" if family == socket.AF_INET6 else f"{to[0]}:{port}" for family, *_, to in infos
         }
@@ -251,8 +264,7 @@ class Pool(Generic[B]):
             await member.backend.probe(self._timeout)
         except DeadlineExceeded as error:
             member.misses += 1
-            others = any(one.up for one in self._members.values() if one is not member)
-            if member.misses >= (MISSES if others else LAST_MISSES):
+            if member.misses >= (MISSES if self._has_another(member) else LAST_MISSES):
                 self._down(member, error)
         except SightlineError as error:
             self._down(member, error)
@@ -261,6 +273,10 @@ class Pool(Generic[B]):
                 log.info("%s %s is up", self._name, member.address)
             member.up, member.misses = True, 0
         self._count()
+
+    def _has_another(self, member: Member[B]) -> bool:
+        others = (one for one in self._members.values() if one.up and one is not member)
+        return any(self._alike(one.backend, member.backend) for one in others)
 
     def _down(self, member: Member[B], error: SightlineError) -> None:
         if member.up:

@@ -107,8 +107,8 @@ async def ask(pool: Pool[Echo], seconds: float = SOON, where: Callable[[Echo], b
 
 
 @asynccontextmanager
-async def pooled(*targets: str) -> AsyncIterator[Pool[Echo]]:
-    pool = Pool(targets, Echo, name="echo", interval=INTERVAL, timeout=TIMEOUT)
+async def pooled(*targets: str, alike: Callable[[Echo, Echo], bool] = lambda _, __: True) -> AsyncIterator[Pool[Echo]]:
+    pool = Pool(targets, Echo, name="echo", interval=INTERVAL, timeout=TIMEOUT, alike=alike)
     await pool.start()
     try:
         yield pool
@@ -250,6 +250,25 @@ async def test_one_missed_probe_is_forgiven(replicas: tuple[Replica, Replica], p
     assert len(pool.up()) == 2
 
 
+async def test_who_has_no_equal_is_given_more_time(replicas: tuple[Replica, Replica]) -> None:
+    """A replica that no other can stand in for stays up for longer than one that another can, while it is silent."""
+    async with pooled(*(replica.address for replica in replicas), alike=lambda _, __: False) as pool:
+        replicas[0].living.clear()
+        await until(lambda: any(member.misses > MISSES for member in pool.members))
+        assert len(pool.up()) == 2
+        await until(lambda: len(pool.up()) == 1)
+
+
+async def test_a_replica_that_is_slow_at_first_is_waited_for(replicas: tuple[Replica, Replica]) -> None:
+    """A pool that starts beside a replica that misses its first probe has it when the first question comes."""
+    for replica in replicas:
+        replica.living.clear()
+    asyncio.get_running_loop().call_later(1.5 * TIMEOUT, replicas[0].living.set)
+    asyncio.get_running_loop().call_later(1.5 * TIMEOUT, replicas[1].living.set)
+    async with pooled(*(replica.address for replica in replicas)) as pool:
+        assert len(pool.up()) == 2
+
+
 async def test_errors_of_the_question_are_not_tried_again(replicas: tuple[Replica, Replica], pool: Pool[Echo]) -> None:
     """What one replica refuses for a reason, no other is bothered with."""
     for replica in replicas:
@@ -297,8 +316,12 @@ class Names:
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
         self.gone = False
+        self.silent = 0  # for so many questions
 
     async def __call__(self, host: str, port: int, **_: object) -> list[Any]:
+        if self.silent:
+            self.silent -= 1
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
         if self.gone or host != NAME:
             raise socket.gaierror("no name server")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
@@ -316,6 +339,14 @@ async def named(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Names, s
             await replica.start()
             running.push_async_callback(replica.kill)
         yield names, f"{NAME}:{port}", found
+
+
+async def test_a_name_server_that_is_silent_at_first_is_asked_again(named: tuple[Names, str, list[Replica]]) -> None:
+    """A pool that starts while the name server cannot tell has the replicas when the first question comes."""
+    names, target, _ = named
+    names.silent = 2
+    async with pooled(target) as pool:
+        assert await ask(pool) == "2"
 
 
 async def test_a_name_stands_for_all_its_addresses(named: tuple[Names, str, list[Replica]]) -> None:
