@@ -87,11 +87,12 @@ def obeyed(given: argparse.Namespace, command: Callable[[argparse.Namespace], No
     Args:
         mistakes: further errors that say what is wrong with what was asked.
     """
+    mistaken: tuple[type[Exception], ...] = (LoadError, OSError, ValueError, *mistakes)
     if given.threads:
         torch.set_num_threads(given.threads)
     try:
         command(given)
-    except (LoadError, OSError, ValueError, *mistakes) as error:
+    except mistaken as error:
         print(error, file=sys.stderr)
         return MISTAKEN
     except SightlineError as error:
