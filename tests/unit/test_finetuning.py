@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.multiprocessing import start_processes
 
 from services.encoder.model import load
 from services.gateway.vocabulary import Vocabulary
@@ -80,7 +81,7 @@ def farthest(one: Path, other: Path) -> float:
 
 
 def distance(one: Path, other: Path) -> float:
-    return sum(float(change.square().sum()) for change in _changes(one, other)) ** 0.5
+    return math.sqrt(sum(float(change.square().sum()) for change in _changes(one, other)))
 
 
 def _changes(one: Path, other: Path) -> list[Tensor]:
@@ -149,7 +150,8 @@ def test_several_processes_learn_what_one_does(model: Path, tmp_path: Path) -> N
     assert main([*command, "--out", str(tmp_path / "one")]) == 0
     port = free_ports(1)[0]
     together = ([*command, "--out", str(tmp_path / "two")], port)
-    start_processes(_learn, together, nprocs=2, start_method="fork")  # as torchrun does, with everything imported
+    start: Any = torch.multiprocessing.start_processes
+    start(_learn, together, nprocs=2, start_method="fork")  # as torchrun does, with everything imported
     # Sums in another order turn gradients that are next to nothing, and Adam's first steps are as long for these.
     learnt, apart = (distance(tmp_path / "one", other) for other in (model, tmp_path / "two"))
     assert apart < 0.05 * learnt
