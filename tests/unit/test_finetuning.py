@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.multiprocessing import spawn
 
 from services.encoder.model import load
 from services.gateway.vocabulary import Vocabulary
@@ -151,7 +150,7 @@ def test_several_processes_learn_what_one_does(model: Path, tmp_path: Path) -> N
     assert main([*command, "--out", str(tmp_path / "one")]) == 0
     port = free_ports(1)[0]
     together = ([*command, "--out", str(tmp_path / "two")], port)
-    start: Any = spawn.start_processes
+    start: Any = vars(torch.multiprocessing)["start_processes"]
     start(_learn, together, nprocs=2, start_method="fork")  # as torchrun does, with everything imported
     # Sums in another order turn gradients that are next to nothing, and Adam's first steps are as long for these.
     learnt, apart = (distance(tmp_path / "one", other) for other in (model, tmp_path / "two"))
