@@ -26,7 +26,7 @@ PLANS = {
     "prototypes": Plan(steps=1500, rate=2e-3, seed=1, fall=0.45, share=0.5, dropout=0.05, bpe_dropout=0.05),
     "pictures": Plan(steps=11000, rate=3e-3, seed=3),
     "texts": Plan(steps=6500, rate=1.5e-3, seed=4, share=0.4, dropout=0.1, bpe_dropout=0.05, max_scale=40),
-    "aligned": Plan(steps=500, rate=1e-3, seed=5, share=0.3, fall=0.7, dropout=0.1, bpe_dropout=0.05, max_scale=40),
+    "aligned": Plan(steps=2400, rate=1e-3, seed=5, share=0.3, fall=0.7, dropout=0.1, bpe_dropout=0.05, max_scale=40),
 }
 STAGES: dict[str, Callable[[Material, Path, Plan], None]] = {
     "views": stages.tell_apart,
