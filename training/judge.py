@@ -136,10 +136,11 @@ def compare(model: TextSearch, search_pictures: PictureSearch) -> dict[str, Verd
 def evaluate(
     search: TextSearch,
     search_pictures: PictureSearch | None = None,
-    sets: Mapping[str, Callable[[], tuple[Query, ...]]] = QUERY_SETS,
+    sets: Mapping[str, Callable[[], tuple[Query, ...]]] | None = None,
 ) -> Verdict:
-    """Asks every query of every set, and every augmented picture where pictures can be searched with."""
-    judged = {name: _judge_languages(search, queries()) for name, queries in sets.items()}
+    """Asks every query of every set, by default of `QUERY_SETS`, and every augmented picture where those can be searched
+    with."""
+    judged = {name: _judge_languages(search, queries()) for name, queries in (sets or QUERY_SETS).items()}
     if search_pictures is None:
         return Verdict(judged, None)
     files, ids = zip(*augmented_pictures(), strict=True)
