@@ -138,7 +138,7 @@ def evaluate(
     search_pictures: PictureSearch | None = None,
     sets: Mapping[str, Callable[[], tuple[Query, ...]]] | None = None,
 ) -> Verdict:
-    """Asks every query of every set, by default of `QUERY_SETS`, and every augmented picture where those can be searched
+    """Asks every query of every set, by default of `QUERY_SETS`, and every augmented picture where those can be asked
     with."""
     judged = {name: _judge_languages(search, queries()) for name, queries in (sets or QUERY_SETS).items()}
     if search_pictures is None:
