@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +21,6 @@ from torch import Tensor
 
 from services.encoder.model import load
 from services.gateway.vocabulary import Vocabulary
-from services.local.ports import HOST, free_ports
 from tests.tiny_clip import tiny_clip
 from training.evaluation.lines import BadLine
 from training.evaluation.queries import Query, QuerySet
@@ -138,7 +137,7 @@ def test_low_rank_changes_have_low_rank(model: Path, shop: Path, tmp_path: Path)
 
 
 def test_several_processes_learn_what_one_does(model: Path, tmp_path: Path) -> None:
-    """Two processes, each with half of every batch, learn what one process learns."""
+    """Two processes of torchrun, each with half of every batch, learn what one process learns."""
     # Pictures of one colour give attention no gradient but noise, of which Adam makes steps of full size.
     noise = np.random.default_rng(0).integers(0, 255, (len(SAID), 40, 40, 3), dtype=np.uint8)
     for name, pixels in zip(SAID, noise, strict=True):
@@ -148,19 +147,12 @@ def test_several_processes_learn_what_one_does(model: Path, tmp_path: Path) -> N
     command = [str(model), str(tmp_path / "shop.csv"), "--train", "both", "--steps", "2", "--batch", "6"]
     command += ["--hard-negatives", "1", "--rate", "1e-3", "--threads", "1", "--device", "cpu"]
     assert main([*command, "--out", str(tmp_path / "one")]) == 0
-    port = free_ports(1)[0]
-    together = ([*command, "--out", str(tmp_path / "two")], port)
-    start: Any = vars(torch.multiprocessing)["start_processes"]
-    start(_learn, together, nprocs=2, start_method="fork")  # as torchrun does, with everything imported
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    run += ["-m", "training.finetune", *command, "--out", str(tmp_path / "two")]
+    subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
     # Sums in another order turn gradients that are next to nothing, and Adam's first steps are as long for these.
     learnt, apart = (distance(tmp_path / "one", other) for other in (model, tmp_path / "two"))
     assert apart < 0.05 * learnt
-
-
-def _learn(rank: int, command: list[str], port: int) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": HOST, "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
-    assert main(command) == 0
 
 
 def test_the_command_reports_before_and_after(
