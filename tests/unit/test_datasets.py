@@ -13,6 +13,7 @@ from PIL import Image
 from services.encoder.model import load
 from services.indexer.sources import open_source
 from tests.tiny_clip import tiny_clip
+from training.datasets.cocotext import coco_text
 from training.datasets.crossmodal import crossmodal3600
 from training.datasets.dataset import Dataset, DatasetError, write
 from training.datasets.fashioniq import fashioniq, joined
@@ -52,6 +53,19 @@ def mscoco(tmp_path: Path) -> Path:
     images = [karpathy("v1.jpg", "test", 7, filepath="val2014"), karpathy("t1.jpg", "restval", 5, filepath="train2014")]
     save(tmp_path / "dataset_coco.json", {"dataset": "coco", "images": images})
     draw(tmp_path / "val2014", "v1.jpg")
+    return tmp_path
+
+
+@pytest.fixture
+def cocotext(tmp_path: Path) -> Path:
+    said = [(1, "Stop"), (2, "STOP"), (2, "7th"), (3, "stop"), (1, "go"), (1, "Café")]
+    seen = {"legibility": "legible", "language": "english"}
+    words = [{"image_id": image, "utf8_string": text, **seen} for image, text in said]
+    words.append({"image_id": 2, "utf8_string": "blurred", **seen, "legibility": "illegible"})
+    sets = {1: "val", 2: "val", 3: "train", 4: "val"}
+    images = {str(n): {"id": n, "file_name": f"{n}.jpg", "set": name} for n, name in sets.items()}
+    save(tmp_path / "cocotext.v2.json", {"imgs": images, "anns": {str(n): one for n, one in enumerate(words)}})
+    draw(tmp_path / "train2014", "1.jpg", "2.jpg", "4.jpg")
     return tmp_path
 
 
@@ -106,6 +120,24 @@ def test_coco_asks_five_captions_of_each_image(mscoco: Path) -> None:
     assert read.asked.pool == 5_000
 
 
+def test_coco_text_asks_for_words_that_can_be_read(cocotext: Path) -> None:
+    """Right for a word, whatever its case, are all pictures of the split in which it can be read; all are ranked."""
+    read = coco_text(cocotext)
+    assert [picture.id for picture in read.pictures] == ["1.jpg", "2.jpg", "4.jpg"]
+    assert {query.text: set(query.right) for query in read.asked.queries} == {
+        "café": {"1.jpg"},
+        "stop": {"1.jpg", "2.jpg"},
+    }
+    assert read.asked.pool == 10_000
+
+
+def test_coco_text_of_another_format_is_refused(cocotext: Path) -> None:
+    """Where a picture or a word lacks something, the error says which, and what is wanted."""
+    save(cocotext / "cocotext.v2.json", {"imgs": {"1": {"id": 1, "set": "val"}}, "anns": {"1": {}}})
+    with pytest.raises(DatasetError, match=r"imgs 1: lacks file_name: wanted are cocotext\.v2\.json"):
+        coco_text(cocotext)
+
+
 def test_crossmodal_asks_in_every_language(crossmodal: Path) -> None:
     """The first caption of each picture is asked in each language, or all of them, or some languages."""
     first = crossmodal3600(crossmodal)
@@ -132,6 +164,7 @@ def test_fashioniq_composes_picture_and_words(fashion: Path) -> None:
     [
         (flickr30k, "dataset_flickr30k.json.*flickr30k-images"),
         (coco, "dataset_coco.json.*val2014"),
+        (coco_text, "cocotext.v2.json.*train2014"),
         (crossmodal3600, "captions.jsonl.*images.tgz"),
         (lambda root: fashioniq(root, "dress"), "split.CATEGORY.val.json.*images"),
     ],

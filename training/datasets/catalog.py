@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from training.datasets.cocotext import coco_text
 from training.datasets.crossmodal import crossmodal3600
 from training.datasets.dataset import Dataset
 from training.datasets.fashioniq import fashioniq
@@ -25,6 +26,7 @@ def _emoji(root: Path, variant: str) -> Dataset:
 
 DATASETS: Mapping[str, Callable[[Path, str], Dataset]] = {
     "coco": lambda root, variant: coco(root),
+    "coco-text": lambda root, variant: coco_text(root),
     "crossmodal3600": lambda root, variant: crossmodal3600(root, variant or "first"),
     "emoji": _emoji,
     "fashioniq": fashioniq,
