@@ -42,14 +42,17 @@ def watch_until(release: Release, wanted: Mapping[str, int], *, above: bool, sec
     Raises:
         TimeoutError: one has not.
     """
-    began, reached = time.monotonic(), dict[str, float]()
+    began, reached, seen = time.monotonic(), dict[str, float](), dict[str, int]()
 
     def all_have() -> bool:
-        seen = replicas(release)
+        seen.update(replicas(release))
         for name, number in wanted.items():
             if name not in reached and (seen[name] >= number if above else seen[name] <= number):
                 reached[name] = round(time.monotonic() - began, 1)
         return len(reached) == len(wanted)
 
-    until(all_have, f"{'at least' if above else 'at most'} {dict(wanted)}; is {replicas(release)}", seconds, every=1)
+    try:
+        until(all_have, f"{'at least' if above else 'at most'} {dict(wanted)}", seconds, every=1)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; was {seen}") from error
     return reached
