@@ -228,6 +228,8 @@ class Pool(Generic[B]):
             log.debug("cannot resolve %s: %s", target, error)
             if error.errno == socket.EAI_AGAIN:
                 self._unresolved.add(target)
+            else:
+                self._unresolved.discard(target)
             return
         self._unresolved.discard(target)
         self._addresses[target] = {
