@@ -108,13 +108,13 @@ def _unary(call: Callable[..., Awaitable[Any]], method: str, counts: CallMetrics
             code = _cut_off(context)
             raise
         except Exception as fault:
-            error = known(fault, method)
-            code = STATUS[error.code].name
-            await refuse(context, error)
+            refused = known(fault, method)
+            code = STATUS[refused.code].name
         finally:
             counts.took(code, time.perf_counter() - began)
             _count(counts, code)
             span.ended(code)
+        return await refuse(context, refused)  # when counted: who has the answer finds it in the metrics
 
     return guarded
 
@@ -129,16 +129,17 @@ def _stream(
             async for reply in call(_all_sound(requests), context):
                 yield reply
             code = "OK"
+            return
         except asyncio.CancelledError:
             code = _cut_off(context)
             raise
         except Exception as fault:
-            error = known(fault, method)
-            code = STATUS[error.code].name
-            await refuse(context, error)
+            refused = known(fault, method)
+            code = STATUS[refused.code].name
         finally:
             _count(counts, code)
             span.ended(code)
+        await refuse(context, refused)
 
     return guarded
 
