@@ -14,7 +14,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from training.batches import TextBatches
 from training.emoji import pictures
 from training.model import MERGES_FILE
 from training.stages import Material
-from training.texts import LANGUAGES, Corpus, Query, corpus
+from training.texts import FURTHER, LANGUAGES, Corpus, Query, corpus
 
 PASSES = 5
 """Over all texts of training, each with other texts joined."""
@@ -45,10 +45,12 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The queries of the protocol, each with a picture that it may be asked for."""
+    """The queries of the protocol; names and keywords each with a picture that it may be asked for."""
 
     names: frozenset[Said]
     keywords: frozenset[Said]
+    pairs: frozenset[frozenset[str]]
+    """Two keywords of one picture as one text, in both orders."""
 
 
 def bar() -> dict[str, object]:
@@ -64,9 +66,9 @@ def bar() -> dict[str, object]:
     )
     prove_batches(proof, told, read(batches, keys, PASSES * len(batches)))
     return proof.outcome(
-        f"{len(asked.heldout_names):,} names and {len(asked.heldout_keywords):,} keywords in {len(LANGUAGES)} "
-        f"languages: none is among {proof.figures['texts read']:,} texts that {PASSES} passes of training read, and no "
-        f"keyword equals, contains or lies inside a text of its picture"
+        f"{len(asked.heldout_names):,} names, {len(asked.heldout_keywords):,} keywords and {len(told.pairs):,} pairs "
+        f"in {len(LANGUAGES)} languages: none is among {proof.figures['texts read']:,} texts that {PASSES} passes of "
+        "training read, and no keyword equals, contains or lies inside a text of its picture"
     )
 
 
@@ -87,6 +89,7 @@ def told_again(keys: Collection[str], languages: Sequence[str]) -> HeldOut:
     """
     names, keywords, anywhere = set[Said](), set[Said](), set[str]()
     of: defaultdict[str, set[str]] = defaultdict(set)
+    together: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for language in languages:
         for is_name, said in spoken(language, set(keys)):
             if _chosen(10, "n" + said.picture + language) if is_name else _chosen(5, "kw" + said.text):
@@ -94,10 +97,21 @@ def told_again(keys: Collection[str], languages: Sequence[str]) -> HeldOut:
             else:
                 anywhere.add(said.text)
                 of[said.picture].add(said.text)
+                if not is_name:
+                    together[language, said.picture].add(said.text)
+    whole = anywhere.union(s.text for s in names | keywords)
+    whole.update(said.text for language in FURTHER for _, said in spoken(language, set(keys)))
     return HeldOut(
         frozenset(said for said in names if said.text not in anywhere),
         frozenset(s for s in keywords if s.text not in anywhere and not overlapping(s.text, of[s.picture])),
+        frozenset(pair for texts in together.values() for pair in _pairs(texts) if pair.isdisjoint(whole)),
     )
+
+
+def _pairs(texts: Iterable[str]) -> Iterator[frozenset[str]]:
+    for one, other in combinations(sorted(texts), 2):
+        if _chosen(20, f"pair{one}\n{other}") and not overlapping(one, [other]):
+            yield frozenset((f"{one} {other}", f"{other} {one}"))
 
 
 def spoken(language: str, keys: Collection[str]) -> Iterator[tuple[bool, Said]]:
@@ -152,6 +166,10 @@ def prove_sets(proof: Proof, told: HeldOut, asked: Corpus) -> None:
             found[said.text, said.language].add(said.picture)
         lost = [query.text for query in queries if not found[query.text, query.language] & query.right]
         proof.expect(f"{name} without a right picture that tells nothing away", lost, [])
+    pairs = {query.text for query in asked.unseen_pairs}
+    proof.figures["pairs"] = len(told.pairs)
+    proof.expect("pairs of the rules that are not asked", [pair for pair in told.pairs if pair.isdisjoint(pairs)], [])
+    proof.expect("pairs asked that the rules do not give", sorted(pairs.difference(*told.pairs)), [])
     # A query is right on every picture that bears its text (the protocol), so also on some that say it in other words.
     of_pictures = defaultdict(set)
     for said in told.keywords:
@@ -166,13 +184,14 @@ def prove_texts(proof: Proof, told: HeldOut, read_of: Mapping[str, Collection[st
     read_anywhere = {text for texts in read_of.values() for text in texts}
     for name, wanted in (("names", told.names), ("keywords", told.keywords)):
         proof.expect(f"{name} among the texts", sorted(s.text for s in wanted if s.text in read_anywhere), [])
+    proof.expect("pairs among the texts", sorted(read_anywhere & set[str]().union(*told.pairs)), [])
     overlaps = [said for said in told.keywords if overlapping(said.text, read_of.get(said.picture, ()))]
     proof.expect("keywords that overlap with a text of their picture", sorted(overlaps), [])
 
 
 def prove_batches(proof: Proof, told: HeldOut, texts: Iterable[tuple[str, tuple[str, ...]]]) -> None:
     """The same of what the batches hold, where texts are also joined."""
-    asked = {said.text for said in told.names | told.keywords}
+    asked = {said.text for said in told.names | told.keywords}.union(*told.pairs)
     keywords = defaultdict(set)
     for said in told.keywords:
         keywords[said.picture].add(said.text)

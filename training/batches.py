@@ -1,4 +1,7 @@
-"""What the stages are fed with: batches of token ids with their targets, and pictures varied at random."""
+"""What the stages are fed with: batches of token ids with their targets, and pictures varied at random.
+
+Tensors are made on torch's default device.
+"""
 
 from __future__ import annotations
 
@@ -126,19 +129,19 @@ class TextBatches:
         return self._withheld is None or self._withheld.allows(joined, (self._pictures[place] for place in bearers))
 
     def _collate(self, samples: Sequence[tuple[list[int], set[int]]]) -> TextBatch:
-        targets = torch.zeros(len(samples), len(self._place))
+        targets = np.zeros((len(samples), len(self._place)), np.float32)
         for row, (_, bearers) in enumerate(samples):
             targets[row, list(bearers)] = 1 / len(bearers)
-        return TextBatch(pad([tokens for tokens, _ in samples], self._tokenizer), targets)
+        return TextBatch(pad([tokens for tokens, _ in samples], self._tokenizer), torch.tensor(targets))
 
 
 def pad(ids: Sequence[Sequence[int]], tokenizer: Tokenizer) -> Tensor:
     """Ids with start and end of text, cut at the context length, padded with zeros to the longest: (n, longest)."""
     rows = [[tokenizer.start, *tokens[: CONTEXT_LENGTH - 2], tokenizer.end] for tokens in ids]
-    tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    tokens = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for index, row in enumerate(rows):
-        tokens[index, : len(row)] = torch.tensor(row)
-    return tokens
+        tokens[index, : len(row)] = row
+    return torch.tensor(tokens)
 
 
 class Variations:
@@ -148,7 +151,7 @@ class Variations:
     """
 
     def __init__(self, images: Sequence[Image.Image], seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator(torch.get_default_device()).manual_seed(seed)
         size = (_BASE_SIZE, _BASE_SIZE)
         self._base = torch.stack([_premultiplied(image.resize(size, Image.Resampling.BICUBIC)) for image in images])
 
@@ -184,10 +187,10 @@ def as_served(images: Sequence[Image.Image]) -> Tensor:
     """Images (n, 3, 64, 64), scaled to -1 … 1, exactly as open_clip's preprocessing resizes square RGB pictures."""
     size = (IMAGE_SIZE, IMAGE_SIZE)
     small = [np.asarray(image.resize(size, Image.Resampling.BICUBIC)) for image in images]
-    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.5)
+    return torch.tensor(np.stack(small)).permute(0, 3, 1, 2).float().div(255).sub(0.5).div(0.5)
 
 
 def _premultiplied(image: Image.Image) -> Tensor:
     pixels = np.asarray(image, dtype=np.float32)
     pixels = np.concatenate([pixels[..., :3] * pixels[..., 3:] / 255, pixels[..., 3:]], axis=-1)
-    return torch.from_numpy(pixels.round().astype(np.uint8)).permute(2, 0, 1).contiguous()
+    return torch.tensor(pixels.round().astype(np.uint8)).permute(2, 0, 1).contiguous()

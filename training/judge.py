@@ -22,6 +22,7 @@ from PIL import Image, ImageChops, ImageEnhance
 
 from training import lexical, texts
 from training.emoji import SIDE, Picture, picture_id, pictures
+from training.evaluation.measures import measure, measure_names
 
 Ranked = Sequence[Sequence[str]]
 # Ranked picture ids, best first, for each text, or for each picture given as the bytes of a PNG file.
@@ -32,6 +33,7 @@ DEPTHS = (1, 10)
 # How far the report looks down a ranking: for average precision, and where two are fused.
 DEPTH = 100
 SEED = 7
+AIM_NAMES, AIM_EACH_LANGUAGE = 0.85, 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Over so many queries: how often a right picture is among the first 1 and 10 (hit), the share of the right ones
-    that is among the first 10, of at most 10 (recall), and the mean of average precision (mAP) as deep as was searched.
+    """Means over so many queries, by `training.evaluation.measures`: how often a right picture is among the first 1 and
+    10 (hit), the share of all right ones that is among the first 10 (recall), and average precision (mAP) as deep as
+    was searched.
     """
 
     queries: int
@@ -54,6 +57,20 @@ class Score:
     at_10: float
     recall_10: float
     precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A figure that is hoped for, and the one that was seen."""
+
+    name: str
+    wanted: float
+    seen: float
+
+    @property
+    def met(self) -> bool:
+        """Whether it was reached."""
+        return self.seen >= self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +96,11 @@ def heldout_keywords() -> tuple[Query, ...]:
     return _with_ids(_corpus().heldout_keywords)
 
 
+def strict_keywords() -> tuple[Query, ...]:
+    """Of the held-out keywords those that no text of any picture that bears them contains or lies inside."""
+    return _with_ids(_corpus().strict_keywords)
+
+
 def unseen_pairs() -> tuple[Query, ...]:
     """Two keywords of a picture that training never joins; right is each picture that bears both."""
     return _with_ids(_corpus().unseen_pairs)
@@ -89,7 +111,7 @@ QUERY_SETS: Mapping[str, Callable[[], tuple[Query, ...]]] = {
     "held-out names": heldout_names,
     "held-out keywords": heldout_keywords,
 }
-REPORTED = {**QUERY_SETS, "unseen pairs": unseen_pairs}
+REPORTED = {**QUERY_SETS, "held-out keywords, strictly": strict_keywords, "unseen pairs": unseen_pairs}
 
 
 def augmented_pictures(seed: int = SEED) -> Iterator[tuple[bytes, str]]:
@@ -101,35 +123,34 @@ def augmented_pictures(seed: int = SEED) -> Iterator[tuple[bytes, str]]:
         yield file.getvalue(), picture.id
 
 
-def recall(ranked: Ranked, right: Sequence[Collection[str]], k: int) -> float:
-    """The share of queries with a right answer among the first k."""
-    hits = [not set(found[:k]).isdisjoint(wanted) for found, wanted in zip(ranked, right, strict=True)]
-    return sum(hits) / len(hits)
+def ways(model: TextSearch) -> Mapping[str, TextSearch]:
+    """A model, what finds pictures by letters alone, and the model fused with character n-grams."""
+    said = _said()
+    bm25, n_grams = lexical.bm25(said, DEPTH), lexical.character_n_grams(said, DEPTH)
+    return {
+        "model": model,
+        "BM25": bm25,
+        "n-grams": n_grams,
+        "fused": lambda asked: lexical.fuse(model(asked), n_grams(asked)),
+    }
 
 
-def recall_of_right(ranked: Ranked, right: Sequence[Collection[str]], k: int) -> float:
-    """The share of the right answers that is among the first k, of at most k, averaged over queries."""
-    shares = [
-        len(set(found[:k]) & set(wanted)) / min(k, len(wanted)) for found, wanted in zip(ranked, right, strict=True)
-    ]
-    return sum(shares) / len(shares)
-
-
-def average_precision(found: Sequence[str], right: Collection[str]) -> float:
-    """The precision at each right answer of a ranking, over all right ones that could have been in it."""
-    at = [rank for rank, one in enumerate(found, 1) if one in right]
-    return sum(count / rank for count, rank in enumerate(at, 1)) / min(len(right), max(1, len(found)))
+def aims(verdicts: Mapping[str, Verdict]) -> tuple[Aim, ...]:
+    """What is hoped for, and no condition."""
+    names = verdicts["model"].texts["held-out names"]
+    keywords, n_grams = (verdicts[way].texts["held-out keywords"]["mean"].at_10 for way in ("model", "n-grams"))
+    return (
+        Aim("held-out names hit@10, mean", AIM_NAMES, names["mean"].at_10),
+        Aim("held-out names hit@10, weakest language", AIM_EACH_LANGUAGE, min(one.at_10 for one in names.values())),
+        Aim("held-out keywords hit@10, as n-grams alone", n_grams, keywords),
+    )
 
 
 def compare(model: TextSearch, search_pictures: PictureSearch) -> dict[str, Verdict]:
     """Judges a model, what finds pictures by letters alone, and the model fused with character n-grams."""
-    said = _said()
-    bm25, n_grams = lexical.bm25(said, DEPTH), lexical.character_n_grams(said, DEPTH)
     return {
-        "model": evaluate(model, search_pictures, REPORTED),
-        "BM25": evaluate(bm25, sets=REPORTED),
-        "n-grams": evaluate(n_grams, sets=REPORTED),
-        "fused": evaluate(lambda asked: lexical.fuse(model(asked), n_grams(asked)), sets=REPORTED),
+        way: evaluate(search, search_pictures if search is model else None, REPORTED)
+        for way, search in ways(model).items()
     }
 
 
@@ -157,9 +178,9 @@ def _judge_languages(search: TextSearch, queries: Sequence[Query]) -> dict[str, 
 
 
 def _score(ranked: Ranked, right: Sequence[Collection[str]]) -> Score:
-    at_1, at_10 = (recall(ranked, right, k) for k in DEPTHS)
-    precise = sum(map(average_precision, ranked, right)) / len(right)
-    return Score(len(right), at_1, at_10, recall_of_right(ranked, right, DEPTHS[-1]), precise)
+    values = measure(ranked, [dict.fromkeys(wanted, 1) for wanted in right], DEPTHS).mean(axis=0)
+    of = dict(zip(measure_names(DEPTHS), values.tolist(), strict=True))
+    return Score(len(right), of["hit@1"], of["hit@10"], of["recall@10"], of["ap"])
 
 
 def _mean(scores: Sequence[Score]) -> Score:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from training.emoji import on_white
+from training.evaluation.ranking import Pool
 from training.model import encode_image, encode_text
 from training.texts import normalise
 
@@ -22,7 +23,7 @@ _BATCH = 256
 
 
 class LocalSearch:
-    """Ranks the pictures of one folder by cosine, in float32 and without an index."""
+    """Ranks the pictures of one folder by cosine, in float32 and without an index, ties in the product's order."""
 
     def __init__(self, model: Path, pictures: Path, depth: int = 10) -> None:
         self._depth = depth
@@ -31,16 +32,16 @@ class LocalSearch:
         self._tokenizer = load_tokenizer(model)
         lines = (pictures / "images.jsonl").read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines]
-        self._ids = [record["id"] for record in records]
-        self._vectors = self._encode_pictures([(pictures / record["uri"]).read_bytes() for record in records])
+        vectors = self.encode_pictures([(pictures / record["uri"]).read_bytes() for record in records])
+        self._pool = Pool([record["id"] for record in records], vectors)
 
-    def by_texts(self, queries: Sequence[str]) -> list[list[str]]:
+    def by_texts(self, queries: Sequence[str]) -> list[tuple[str, ...]]:
         """Ids of the nearest pictures of each text, best first."""
-        return self._rank(self._encode_texts([normalise(query) for query in queries]))
+        return [ids for ids, _ in self._pool.search(self.encode_texts(queries), self._depth)]
 
-    def by_pictures(self, files: Sequence[bytes]) -> list[list[str]]:
+    def by_pictures(self, files: Sequence[bytes]) -> list[tuple[str, ...]]:
         """Ids of the nearest pictures of each picture file, best first."""
-        return self._rank(self._encode_pictures(files))
+        return [ids for ids, _ in self._pool.search(self.encode_pictures(files), self._depth)]
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of texts, float32 [n, d]."""
@@ -71,10 +72,6 @@ class LocalSearch:
         image = Image.open(io.BytesIO(file))
         prepared: Tensor = self._preprocess(on_white(image.convert("RGBA")))
         return prepared
-
-    def _rank(self, vectors: Tensor) -> list[list[str]]:
-        best = (vectors @ self._vectors.T).topk(self._depth, dim=-1).indices
-        return [[self._ids[place] for place in row] for row in best.tolist()]
 
 
 def load_tokenizer(model: Path) -> open_clip.SimpleTokenizer:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.judge import Score, Verdict
+from training.judge import Score, Verdict, aims
 from training.texts import FURTHER
 
 _PAGE = """# The bundled model: how well it does
@@ -24,16 +24,21 @@ says it cannot know: see the held-out keywords. For anything else, serve real we
 ## Texts against pictures
 
 All 1,840 pictures are ranked for each text, and any picture that bears the text is right. *hit* is how often a right
-one is among the first 1 or 10, *recall* the share of the right ones among the first 10 (of at most 10), *mAP* the mean
-of average precision over the first 100. Means are over languages. Beside the model stand what needs none, BM25 over
+one is among the first 1 or 10, *recall* the share of all right ones that is among the first 10, *mAP* the mean of
+average precision over the first 100. Means are over languages. Beside the model stand what needs none, BM25 over
 words and TF-IDF over runs of 2 to 4 characters, both over all texts that the model was trained on, in all languages;
 and the model fused with the latter by reciprocal rank.
 
 {means}
 
 *Held-out* names and keywords are nowhere among the training texts. Held-out keywords are asked only where they neither
-contain nor lie inside any training text of at least one picture that bears them. *Unseen pairs* are two keywords of one
-picture, a twentieth of all, that training never joins, asked as one text.
+contain nor lie inside any training text of at least one picture that bears them; *strictly* those of them of which
+that is true of every picture that bears them. *Unseen pairs* are two keywords of one
+picture, a twentieth of all, that training never joins and no language says as one text, asked as one text.
+
+What was hoped for:
+
+{aims}
 
 {languages}
 ## Pictures against pictures
@@ -68,8 +73,8 @@ where it was, with its rate risen once more: `pictures` after 3,500 steps, `text
 that fell slowly, to 0.7 and 0.8 of the one told here.
 
 Stages are numbers of steps and start from fixed seeds, so the recipe does not depend on how fast a machine is; sums of
-floating point still differ a little from machine to machine. A run that was interrupted goes on with fresh shuffles.
-The loss along the way, at every eighth of a stage (all points are in `report.json`):
+floating point still differ a little from machine to machine. A run that was interrupted goes on with other shuffles.
+The loss along the way, at about every eighth of a stage (all points are in `report.json`):
 
 {curve}
 """
@@ -97,6 +102,7 @@ def write_report(verdicts: Mapping[str, Verdict], model: Path, folder: Path) -> 
     page = _PAGE.format(
         megabytes=size,
         means=_means(verdicts),
+        aims=_aims(verdicts),
         languages="".join(f"### {name.capitalize()}\n\n{_languages(verdicts, name)}\n\n" for name in _sets(verdicts)),
         p1=pictures.at_1,
         p10=pictures.at_10,
@@ -123,6 +129,11 @@ def _means(verdicts: Mapping[str, Verdict]) -> str:
     return _table(["mean", *heads], rows)
 
 
+def _aims(verdicts: Mapping[str, Verdict]) -> str:
+    rows = [[aim.name, f"{aim.wanted:.3f}", f"{aim.seen:.3f}", "yes" if aim.met else "no"] for aim in aims(verdicts)]
+    return _table(["aim", "wanted", "seen", "met"], rows)
+
+
 def _languages(verdicts: Mapping[str, Verdict], name: str) -> str:
     heads = [f"{way} {measure}" for way in verdicts for measure in _measures(name)]
     rows = [
@@ -147,8 +158,14 @@ def _history(stages: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _curve(stages: Mapping[str, Mapping[str, Any]]) -> str:
-    rows = [[name, *(f"{loss:.2f}" for _, loss in stage["curve"][4::5])] for name, stage in stages.items()]
-    return _table(["stage", *(f"{eighth}/8" for eighth in range(1, 9))], rows)
+    eighths = range(1, 9)
+    rows = [[name, *(f"{_loss_at(stage, eighth / 8):.2f}" for eighth in eighths)] for name, stage in stages.items()]
+    return _table(["stage", *(f"{eighth}/8" for eighth in eighths)], rows)
+
+
+def _loss_at(stage: Mapping[str, Any], part: float) -> float:
+    step = part * stage["steps"]
+    return float(min(stage["curve"], key=lambda point: abs(point[0] - step))[1])
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> str:

@@ -40,6 +40,7 @@ PICTURE_SCALE = 30.0
 # The cosine that two prototypes are pushed below, how hard, and how many are looked at in a step.
 NEAREST, APART, APART_IN_STEP = 0.75, 20.0, 256
 _SAVE_EVERY = 60.0
+_SEEDS_APART = 1_000
 # Points of the curve that a stage keeps of its loss.
 _POINTS = 40
 
@@ -81,17 +82,26 @@ class Stage:
         """Where its state lies."""
         return self.work / f"{self.name}.pt"
 
-    def run(self, losses: Iterator[Tensor]) -> None:
-        """Draws losses, each made with the weights of the moment, and follows them until all steps are done."""
+    def run(self, losses: Callable[[int], Iterator[Tensor]]) -> None:
+        """Draws losses, each made with the weights of the moment, and follows them until all steps are done.
+
+        Args:
+            losses: made of a seed: the plan's, or where the stage goes on after an interruption another, so that what
+                was read first is not read first again.
+        """
         parameters = [p for p in self.modules.parameters() if p.requires_grad]
         optimizer = _optimizer(parameters, self.plan)
         self._resume(optimizer)
+        seed = self.plan.seed + _SEEDS_APART * self.steps
+        if self.steps:
+            torch.manual_seed(seed)
+        drawn = losses(seed)
         recent, saved = self.curve[-1][1] if self.curve else 0.0, time.monotonic()
         every = max(1, self.plan.steps // _POINTS)
         while self.steps < self.plan.steps:
             for group in optimizer.param_groups:
                 group["lr"] = self.plan.rate * self._schedule()
-            loss = next(losses)
+            loss = next(drawn)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -137,7 +147,7 @@ class Material:
     merges: tuple[tuple[str, str], ...]
     withheld: Withheld
 
-    def batches(self, plan: Plan) -> TextBatches:
+    def batches(self, plan: Plan, seed: int) -> TextBatches:
         """Endless batches of the texts, cut into pieces as the plan says."""
         tokenizer = FastTokenizer(self.merges, dropout=plan.bpe_dropout)
         keys = [picture.key for picture in self.pictures]
@@ -145,7 +155,7 @@ class Material:
             self.phrases,
             keys,
             tokenizer,
-            plan.seed,
+            seed,
             withheld=self.withheld,
             further=self.further,
             share=plan.share,
@@ -154,7 +164,7 @@ class Material:
 
 def load(file: Path) -> dict[str, Any]:
     """A state that a stage has saved."""
-    state: dict[str, Any] = torch.load(file, weights_only=True)
+    state: dict[str, Any] = torch.load(file, map_location=torch.get_default_device(), weights_only=True)
     return state
 
 
@@ -165,7 +175,7 @@ def tell_apart(material: Material, work: Path, plan: Plan) -> None:
     model.visual.to(memory_format=torch.channels_last)
     free = _Prototypes(len(material.pictures))
     stage = Stage("views", work, plan, nn.ModuleDict({"visual": model.visual, "prototypes": free}))
-    stage.run(_picture_losses(model, material, free, plan.seed))
+    stage.run(lambda seed: _picture_losses(model, material, free, seed))
 
 
 def learn_prototypes(material: Material, work: Path, plan: Plan) -> None:
@@ -174,8 +184,12 @@ def learn_prototypes(material: Material, work: Path, plan: Plan) -> None:
     towers = _towers(build())
     towers["prototypes"] = _Prototypes(len(material.pictures))
     stage = Stage("prototypes", work, plan, towers)
-    losses = _text_losses(towers, towers["prototypes"], iter(material.batches(plan)), plan)
-    stage.run(loss + APART * _closeness(towers["prototypes"]()) for loss in losses)
+
+    def losses(seed: int) -> Iterator[Tensor]:
+        for loss in _text_losses(towers, towers["prototypes"], iter(material.batches(plan, seed)), plan):
+            yield loss + APART * _closeness(towers["prototypes"]())
+
+    stage.run(losses)
 
 
 def learn_pictures(material: Material, work: Path, plan: Plan) -> None:
@@ -185,7 +199,7 @@ def learn_pictures(material: Material, work: Path, plan: Plan) -> None:
     model = picture_tower(work, "views")
     model.visual.to(memory_format=torch.channels_last)
     stage = Stage("pictures", work, plan, nn.ModuleDict({"visual": model.visual}))
-    stage.run(_picture_losses(model, material, lambda: prototypes, plan.seed))
+    stage.run(lambda seed: _picture_losses(model, material, lambda: prototypes, seed))
 
 
 def follow_prototypes(material: Material, work: Path, plan: Plan) -> None:
@@ -204,7 +218,7 @@ def _follow(material: Material, work: Path, plan: Plan, vectors: Tensor, *, befo
     towers = _towers(build())
     _load_towers(towers, work / f"{before}.pt")
     stage = Stage(name, work, plan, towers)
-    stage.run(_text_losses(towers, lambda: vectors, iter(material.batches(plan)), plan))
+    stage.run(lambda seed: _text_losses(towers, lambda: vectors, iter(material.batches(plan, seed)), plan))
 
 
 def prototypes_of(work: Path) -> Tensor:
@@ -287,7 +301,7 @@ def _text_losses(
     tower: Any = towers["text"]
     tower.train()
     for batch in batches:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(batch.tokens.device.type, torch.bfloat16):
             found = encode_text(tower, batch.tokens, plan.dropout)
         scale = tower.logit_scale.exp().clamp(max=plan.max_scale)
         yield functional.cross_entropy(scale * found @ vectors().T, batch.targets)

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -59,12 +59,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The phrases that are trained on, and four sets of queries to judge with."""
+    """The phrases that are trained on, and sets of queries to judge with; strict keywords are some of the held-out."""
 
     training: tuple[Phrase, ...]
     own_names: tuple[Query, ...]
     heldout_names: tuple[Query, ...]
     heldout_keywords: tuple[Query, ...]
+    strict_keywords: tuple[Query, ...]
     unseen_pairs: tuple[Query, ...]
 
 
@@ -141,7 +142,8 @@ def read_annotations(language: str) -> tuple[Mapping[str, str], Mapping[str, tup
 
 def corpus(pictures: Iterable[str]) -> Corpus:
     """Splits every phrase of the pictures into what is trained on and what is only asked."""
-    everything = tuple(phrases(pictures))
+    keys = list(pictures)
+    everything = tuple(phrases(keys))
     training = tuple(phrase for phrase in everything if not is_held_out(phrase))
     heldout = [phrase for phrase in everything if is_held_out(phrase)]
     read = {phrase.text for phrase in training}
@@ -149,12 +151,15 @@ def corpus(pictures: Iterable[str]) -> Corpus:
     bearers = _bearers(everything)
     texts_of = _texts_by_picture(training)
     clean = [p for p in unread if p.kind == "keyword" and not _overlaps(p.text, texts_of[p.picture])]
+    keywords, clean_on = _queries(clean, bearers), _bearers(clean)
+    said = bearers.keys() | {phrase.text for phrase in phrases(keys, FURTHER)}
     return Corpus(
         training=training,
         own_names=_queries((p for p in training if p.kind == "name"), bearers),
         heldout_names=_queries((p for p in unread if p.kind == "name"), bearers),
-        heldout_keywords=_queries(clean, bearers),
-        unseen_pairs=_unseen_pairs(training, bearers),
+        heldout_keywords=keywords,
+        strict_keywords=tuple(query for query in keywords if query.right == clean_on[query.text]),
+        unseen_pairs=_unseen_pairs(training, bearers, said),
     )
 
 
@@ -174,8 +179,13 @@ def _queries(chosen: Iterable[Phrase], bearers: Mapping[str, frozenset[str]]) ->
     return tuple(Query(text, language, bearers[text]) for text, language in asked)
 
 
-def _unseen_pairs(training: Iterable[Phrase], bearers: Mapping[str, frozenset[str]]) -> tuple[Query, ...]:
-    """Two keywords that one language has for one picture, in its order; right is every picture that bears both."""
+def _unseen_pairs(
+    training: Iterable[Phrase], bearers: Mapping[str, frozenset[str]], said_whole: Collection[str]
+) -> tuple[Query, ...]:
+    """Two keywords that one language has for one picture, in its order; right is every picture that bears both.
+
+    Pairs that somebody says as one text, in any language that may be read, are left out.
+    """
     said: defaultdict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for phrase in training:
         if phrase.kind == "keyword":
@@ -184,7 +194,7 @@ def _unseen_pairs(training: Iterable[Phrase], bearers: Mapping[str, frozenset[st
     for (language, _), keywords in said.items():
         for one, other in itertools.combinations(keywords, 2):
             whole = {f"{one} {other}", f"{other} {one}"}
-            if pair_is_held_out(one, other) and not _overlaps(one, (other,)) and not whole & bearers.keys():
+            if pair_is_held_out(one, other) and not _overlaps(one, (other,)) and whole.isdisjoint(said_whole):
                 query = Query(f"{one} {other}", language, bearers[one] & bearers[other])
                 found.setdefault((frozenset((one, other)), language), query)
     return tuple(found.values())

@@ -1,4 +1,4 @@
-"""Trains the bundled model on a processor core or two and writes its folder.
+"""Trains the bundled model, on a processor core or two or on a GPU, and writes its folder.
 
     python -m training.train --work DIR --out models/emoji
 
@@ -61,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="states and merges are kept here")
     parser.add_argument("--out", type=Path, required=True, help="the model's folder")
+    parser.add_argument("--device", default="cpu", help="cpu, or where torch finds a GPU: cuda")
     parser.add_argument("--threads", type=int, default=1, help="such small towers hardly gain from more")
     for name, plan in PLANS.items():
         parser.add_argument(f"--{name}-steps", type=int, default=plan.steps, dest=name, help=f"{plan.steps:,}")
@@ -68,7 +69,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     material = prepare(arguments.work)
     for name, stage in STAGES.items():
-        stage(material, arguments.work, replace(PLANS[name], steps=getattr(arguments, name)))
+        with torch.device(arguments.device):
+            stage(material, arguments.work, replace(PLANS[name], steps=getattr(arguments, name)))
         hand_over(arguments.work, arguments.out)
     write_export(load(str(arguments.out), device="cpu"), arguments.out)
 

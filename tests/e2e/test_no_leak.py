@@ -16,7 +16,11 @@ from training.texts import LANGUAGES, Corpus, Phrase, Withheld, corpus
 
 # Two pictures, and for each a keyword that is held out, none of whose texts tells it away.
 APPLE, DOG = "🍎", "🐶"
-TOLD = HeldOut(frozenset({Said("pomme rouge", "fr", APPLE)}), frozenset({Said("fruit", "en", APPLE)}))
+TOLD = HeldOut(
+    frozenset({Said("pomme rouge", "fr", APPLE)}),
+    frozenset({Said("fruit", "en", APPLE)}),
+    frozenset({frozenset({"shiny red", "red shiny"})}),
+)
 CLEAN = {APPLE: ["red apple", "manzana roja"], DOG: ["dog face", "fruity"]}
 
 
@@ -56,6 +60,8 @@ def test_nothing_is_told_away() -> None:
         {DOG: ["fruit"]},  # a held-out keyword, of another picture
         {APPLE: ["a fruit that is red"]},
         {APPLE: ["fru"]},
+        {APPLE: ["red shiny"]},  # a pair, in either order
+        {APPLE: ["shiny red"]},
     ],
 )
 def test_a_text_that_leaks_is_a_fault(leak: dict[str, list[str]]) -> None:
@@ -72,11 +78,14 @@ def test_a_text_that_leaks_is_a_fault(leak: dict[str, list[str]]) -> None:
 def test_a_query_that_is_left_out_is_a_fault() -> None:
     """A judge that asks less than the rules hold out, or something else, fails the bar."""
     asked, told = whole()
-    less, other = Proof(), Proof()
+    less, other, unpaired = Proof(), Proof(), Proof()
 
     no_leak.prove_sets(less, told, replace(asked, heldout_names=asked.heldout_names[1:]))
     no_leak.prove_sets(other, told, replace(asked, heldout_keywords=asked.heldout_keywords + asked.own_names[:1]))
 
+    no_leak.prove_sets(unpaired, told, replace(asked, unseen_pairs=asked.own_names[:1]))
+
+    assert len(unpaired.faults) == 2
     assert len(less.faults) == 1
     assert len(other.faults) >= 1
 
