@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.charts.rendering import CHART, CHECKOUT, of_kind, render
+from benchmarks.charts.rendering import CHART, CHECKOUT, Object, of_kind, pod_templates, render
 from benchmarks.kube.page import PAGE, blocks
 
 NOT_RUN = ("docker build", "helm install adapter")
@@ -50,6 +50,27 @@ def test_its_values_make_a_release_that_builds_a_collection() -> None:
     names = [one["metadata"]["name"] for one in of_kind(objects, "Job")]
     assert any("photos" in name for name in names)
     assert of_kind(objects, "Deployment")
+
+
+def test_what_its_values_ask_of_a_cluster() -> None:
+    """The page says how much its first values ask for, and how much more its build does."""
+    files = dict(pair for block in blocks() for pair in _FILE.findall(block))
+    objects = render(yaml.safe_load(files["search.yaml"]) | yaml.safe_load(files["photos.yaml"]))
+    serving, building = (asked(of_kind(objects, kind)) for kind in ("Deployment", "Job"))
+    said = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert "for {:g} cores, {:.1f} GiB of memory and {:g} GiB of ephemeral storage".format(*serving) in said
+    assert "for {:g} cores, {:g} GiB and {:g} GiB more".format(*building) in said
+
+
+def asked(objects: list[Object]) -> list[float]:
+    """What all replicas of workloads ask for together: cores, GiB of memory, GiB of ephemeral storage."""
+    units = {"": 1, "m": 1 / 1000, "Mi": 1 / 1024, "Gi": 1}
+    sums = dict.fromkeys(("cpu", "memory", "ephemeral-storage"), 0.0)
+    for one, template in pod_templates(objects):
+        for name, quantity in template["spec"]["containers"][0]["resources"]["requests"].items():
+            number = quantity.rstrip("mMGi")
+            sums[name] += float(number) * units[quantity.removeprefix(number)] * one["spec"].get("replicas", 1)
+    return list(sums.values())
 
 
 def named(page: Path) -> Iterator[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.charts import environment, invariants, schemas, used, wrong
-from benchmarks.charts.rendering import Object, examples, lint, render
+from benchmarks.charts import environment, invariants, rendering, schemas, used, wrong
+from benchmarks.charts.rendering import Object, Refused, examples, lint, render
 
 EXAMPLES = examples()
 NEWEST = schemas.kubernetes_versions()[-1]
@@ -112,3 +114,13 @@ def test_another_environment_is_noticed(objects: list[Object]) -> None:
     container(spoilt)["env"].append({"name": "SIGHTLINE_POLL_SECONDS", "value": "2"})
     (fault,) = environment.faults(EXAMPLES["two-nodes"], spoilt)
     assert "Deployment/sightline-gateway is told" in fault
+
+
+def test_an_older_helm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Helm 3, which applies on the client's side, is told that it is too old."""
+    shutil.copytree(rendering.CHART, tmp_path / "sightline")
+    checks = tmp_path / "sightline" / "templates" / "_checks.tpl"
+    checks.write_text(checks.read_text().replace(".Capabilities.HelmVersion.Version", '"v3.19.0"'))
+    monkeypatch.setattr(rendering, "CHART", tmp_path / "sightline")
+    with pytest.raises(Refused, match=r"helm: v3\.19\.0 .* Helm 4"):
+        render(EXAMPLES["cpu"])

@@ -102,6 +102,7 @@ def test_autoscalers_ask_for_metrics_that_are_exported(rendered: Render) -> None
 
 
 BUILD = {"source": "s3://bucket/photos.parquet"}
+BACK = {"back": ["rollback", "--collection", "photos"]}
 
 
 def jobs(rendered: Render, **values: Any) -> dict[str, Object]:
@@ -126,6 +127,36 @@ def test_a_build_is_made_once(rendered: Render) -> None:
     ]
     for change in changes:
         assert not jobs(rendered, **build(**change)).keys() & names
+
+
+def test_a_build_can_be_published_later(rendered: Render) -> None:
+    """Built alone, a build keeps its work folder; where it is to be published later, that Job alone is new, and knows
+    the folder."""
+    alone, both = jobs(rendered, **build(publish=False)), jobs(rendered, **build())
+    ((name, building),) = alone.items()
+    assert both[name] == building
+    (publishing,) = (one for other, one in both.items() if other != name)
+    told, asked = (one["spec"]["template"]["spec"]["containers"][0]["args"] for one in (building, publishing))
+    assert "--keep-work" in told
+    assert told[told.index("--work") + 1] == asked[asked.index("--work") + 1]
+
+
+def test_a_build_has_room_for_its_shards(rendered: Render) -> None:
+    """What a build writes before it is in the bucket has the size that is said, and is asked for on the node's disk, or
+    of a storage class; a Job that publishes or rolls back needs none of it."""
+
+    def room(**scratch: str) -> list[tuple[Any, Any]]:
+        made = jobs(rendered, indexer={"builds": {"photos": BUILD}, "scratch": scratch, "commands": BACK})
+        pods = [one["spec"]["template"]["spec"] for one in made.values()]
+        return [(pod["volumes"][0], pod["containers"][0]["resources"]["requests"]) for pod in pods]
+
+    (volume, asked), *others = room(size="50Gi")
+    assert (volume, asked["ephemeral-storage"]) == ({"name": "tmp", "emptyDir": {"sizeLimit": "50Gi"}}, "50Gi")
+    little = [(other["emptyDir"]["sizeLimit"], needed["ephemeral-storage"]) for other, needed in others]
+    assert little == [("256Mi", "256Mi")] * 2
+    (volume, asked), *_ = room(size="50Gi", storageClassName="fast")
+    assert volume["ephemeral"]["volumeClaimTemplate"]["spec"]["storageClassName"] == "fast"
+    assert "ephemeral-storage" not in asked
 
 
 def test_a_build_by_several_pods_is_indexed(rendered: Render) -> None:
@@ -162,7 +193,7 @@ def test_a_build_by_schedule(rendered: Render) -> None:
 
 def test_a_command_is_run_once(rendered: Render) -> None:
     """Any command of the indexer is a Job by the name that it is given, with the store and the searchers at hand."""
-    ((name, one),) = jobs(rendered, indexer={"commands": {"back": ["rollback", "--collection", "photos"]}}).items()
+    ((name, one),) = jobs(rendered, indexer={"commands": BACK}).items()
     assert name.startswith("Job/sightline-indexer-back-")
     (container,) = one["spec"]["template"]["spec"]["containers"]
     note = f"s3://bucket/index/.once/{name.removeprefix('Job/')}"

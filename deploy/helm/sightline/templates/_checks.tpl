@@ -1,6 +1,9 @@
 {{/* What the schema cannot say: values that make no sense beside each other. Each sentence names the value. */}}
 {{- define "sightline.checks" -}}
 {{- $v := .Values -}}
+{{- if semverCompare "<4.0.0-0" .Capabilities.HelmVersion.Version -}}
+{{- fail (printf "helm: %s does not apply on the server's side, by which autoscalers keep their numbers; take Helm 4" .Capabilities.HelmVersion.Version) -}}
+{{- end -}}
 {{- if not $v.store.url -}}
 {{- fail "store.url: say where the generations are, such as s3://bucket/folder" -}}
 {{- end -}}

@@ -23,7 +23,7 @@
 
 {{/*
 What the indexer is asked for a build, by Job: `build`, in as many pods as it has parts, and `publish`, which waits for it
-and can be tried again alone. By a schedule both are one.
+and can be tried again alone, or come later. By a schedule both are one.
 */}}
 {{- define "sightline.tasks" -}}
 {{- $build := .build -}}
@@ -33,11 +33,10 @@ and can be tried again alone. By a schedule both are one.
 {{- $timeout := list "--timeout" (toString (int64 $indexer.publishSeconds)) -}}
 {{- $workers := list "--workers" (include "sightline.cores" (dig "requests" "cpu" "1" $indexer.resources)) -}}
 {{- $args := concat (list "build" $build.source) $here (list "--shards" (toString $build.shards)) $workers $build.options -}}
-{{- $alone := and $build.publish (not $build.schedule) -}}
 {{- if gt (int $build.parts) 1 -}}
 {{- $args = concat $args $wait (list "--part" (printf "$(JOB_COMPLETION_INDEX)/%d" (int $build.parts))) -}}
 {{- end -}}
-{{- if $alone -}}
+{{- if not $build.schedule -}}
 {{- $args = append $args "--keep-work" -}}
 {{- else if $build.publish -}}
 {{- $args = concat $args (list "--publish") $timeout -}}
@@ -46,7 +45,7 @@ and can be tried again alone. By a schedule both are one.
 {{- $args = concat $args (list "--tidy" "--keep" (toString $build.keep)) -}}
 {{- end -}}
 {{- $tasks := list (dict "name" "build" "parts" $build.parts "args" $args) -}}
-{{- if $alone -}}
+{{- if and $build.publish (not $build.schedule) -}}
 {{- $tasks = append $tasks (dict "name" "publish" "parts" 1 "args" (concat (list "publish") $here $wait $timeout)) -}}
 {{- end -}}
 {{- toJson $tasks -}}
@@ -57,6 +56,8 @@ and can be tried again alone. By a schedule both are one.
 {{- $indexer := .root.Values.indexer -}}
 {{- $pods := include "sightline.over" (dict "base" .root.Values.pods "over" $indexer.pods) | fromJson -}}
 {{- $it := include "sightline.indexerContext" . | fromJson | merge (dict "root" .root) -}}
+{{- /* Only who builds writes shards: a rollback should find a node at once. */ -}}
+{{- $scratch := ternary $indexer.scratch (dict "size" "256Mi") (has (first .task.args) (list "build" "fill")) -}}
 {{- if gt (int .task.parts) 1 }}
 completionMode: Indexed
 completions: {{ .task.parts }}
@@ -102,14 +103,14 @@ template:
         {{- with include "sightline.indexerStoreEnvironment" .root | trim }}
         envFrom: {{- . | nindent 10 }}
         {{- end }}
-        resources: {{- toYaml $indexer.resources | nindent 10 }}
+        resources: {{- include "sightline.resources" (dict "resources" $indexer.resources "cache" $scratch) | nindent 10 }}
         securityContext: {{- include "sightline.restricted" . | nindent 10 }}
         volumeMounts:
           - {name: tmp, mountPath: /tmp}
           {{- with include "sightline.storeMount" (dict "root" .root "write" true) | trim }}{{- . | nindent 10 }}{{ end }}
           {{- with $pods.volumeMounts }}{{ toYaml . | nindent 10 }}{{ end }}
     volumes:
-      - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
+      {{- include "sightline.scratch" (merge (dict "name" "tmp") $scratch) | nindent 6 }}
       {{- with include "sightline.storeVolume" .root | trim }}{{- . | nindent 6 }}{{ end }}
       {{- with $pods.volumes }}{{ toYaml . | nindent 6 }}{{ end }}
 {{- end -}}
