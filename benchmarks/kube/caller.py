@@ -2,6 +2,9 @@
 
 It knows the SDK and numpy. Its first line of input is its order; a further line, or the end of its
 input, ends it. It answers with a line of JSON for each call that is over, in no order.
+
+Gateways are asked over gRPC by the SDK. Where its order names the page's Service, that is asked for words over HTTP,
+at a tenth of the rate, as the simplest of callers would: each time by a new connection, and once.
 """
 
 from __future__ import annotations
@@ -13,7 +16,12 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import numpy as np
 
@@ -23,6 +31,9 @@ from sightline.errors import SightlineError
 KINDS = ("text", "vector", "text", "id", "again")
 DEEPEST = 32
 REPEATED = 10
+HTTP_EVERY = 10
+FIRST_OVER_HTTP = 5_000_000
+"""Numbers of what is asked over HTTP begin here, so that it is nothing that was just asked over gRPC."""
 
 
 def question(number: int, order: dict[str, Any]) -> tuple[str, Any, int]:
@@ -42,27 +53,57 @@ def question(number: int, order: dict[str, Any]) -> tuple[str, Any, int]:
 
 
 async def ask(client: Client, number: int, order: dict[str, Any]) -> dict[str, Any]:
-    """Asks one question; returns what is told of it."""
+    """Asks a gateway one question; returns what is told of the answer. Raises SightlineError."""
     kind, asked, top_k = question(number, order)
+    query = ImageId(asked) if kind == "id" else asked
+    result = await client.search(query, collection=order["collection"], top_k=top_k, timeout=order["timeout"])
+    return {
+        "generation": result.generation,
+        "ids": [hit.id for hit in result.hits],
+        "images": [hit.image.id for hit in result.hits] != [hit.id for hit in result.hits],
+        "scores": [hit.score for hit in result.hits],
+        "shards": [result.coverage.shards_asked, result.coverage.shards_answered],
+        "matched": result.coverage.images_matched,
+        "degraded": [one.reason for one in result.degraded],
+        "cache": str(result.cache),
+    }
+
+
+def ask_over_http(number: int, order: dict[str, Any]) -> dict[str, Any]:
+    """Asks the page's Service one question of words; returns the same.
+
+    Raises:
+        OSError, HTTPException: it did not answer, or refused.
+        ValueError, LookupError: it answered something else.
+    """
+    _, words, top_k = question(number, order)
+    asked = urlencode({"q": words, "collection": order["collection"], "top_k": top_k})
+    timeout = order["timeout"]
+    request = Request(f"{order['http']}/v1/search?{asked}", headers={"x-timeout-ms": str(int(timeout * 1000))})
+    with urlopen(request, timeout=timeout) as reply:
+        result = json.load(reply)
+    hits, coverage = result["hits"], result["coverage"]
+    return {
+        "generation": result["generation"],
+        "ids": [hit["id"] for hit in hits],
+        "images": [hit["image"]["id"] for hit in hits] != [hit["id"] for hit in hits],
+        "scores": [hit["score"] for hit in hits],
+        "shards": [coverage["shards_asked"], coverage["shards_answered"]],
+        "matched": coverage["images_matched"],
+        "degraded": [one["reason"] for one in result["degraded"]],
+        "cache": result["cache"],
+    }
+
+
+async def tell(number: int, answer: Awaitable[dict[str, Any]]) -> None:
+    """Tells what came of one question, when it is over."""
     told: dict[str, Any] = {"number": number, "began": time.time()}
     began = time.monotonic()
     try:
-        query = ImageId(asked) if kind == "id" else asked
-        result = await client.search(query, collection=order["collection"], top_k=top_k, timeout=order["timeout"])
-    except SightlineError as error:
-        told["error"] = f"{type(error).__name__} {error.reason}: {error}"[:300]
-    else:
-        told |= {
-            "generation": result.generation,
-            "ids": [hit.id for hit in result.hits],
-            "images": [hit.image.id for hit in result.hits] != [hit.id for hit in result.hits],
-            "scores": [hit.score for hit in result.hits],
-            "shards": [result.coverage.shards_asked, result.coverage.shards_answered],
-            "matched": result.coverage.images_matched,
-            "degraded": [one.reason for one in result.degraded],
-            "cache": str(result.cache),
-        }
-    return told | {"seconds": round(time.monotonic() - began, 4)}
+        told |= await answer
+    except (SightlineError, OSError, HTTPException, ValueError, LookupError) as error:
+        told["error"] = f"{type(error).__name__} {getattr(error, 'reason', '')}: {error}"[:300]
+    print(json.dumps(told | {"seconds": round(time.monotonic() - began, 4)}), flush=True)
 
 
 async def embed(client: Client, order: dict[str, Any]) -> str:
@@ -81,24 +122,26 @@ def _await_end(ended: threading.Event) -> None:
 async def main() -> None:
     """Does what is ordered."""
     order = json.loads(sys.stdin.readline())
-    asking: set[asyncio.Task[None]] = set()
+    asking: list[asyncio.Task[None]] = []
     ended = threading.Event()
     threading.Thread(target=_await_end, args=(ended,), daemon=True).start()
 
-    async def keep(number: int) -> None:
-        print(json.dumps(await ask(client, number, order)), flush=True)
+    # As many as can be waited for at once, until their time is up.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(64))
 
     async with Client(order["address"]) as client:
         print(json.dumps({"vectors": await embed(client, order)}), flush=True)
         began, number = time.monotonic(), 0
         while not ended.is_set() and number < order["calls"]:
             await asyncio.sleep(max(0.0, began + number / order["rate"] - time.monotonic()))
-            task = asyncio.create_task(keep(order["first"] + number))
-            asking.add(task)
-            task.add_done_callback(asking.discard)
+            at = order["first"] + number
+            asking.append(asyncio.create_task(tell(at, ask(client, at, order))))
+            if order["http"] and number % HTTP_EVERY == 0:
+                at = FIRST_OVER_HTTP + at // HTTP_EVERY * len(KINDS)
+                asking.append(asyncio.create_task(tell(at, asyncio.to_thread(ask_over_http, at, order))))
             number += 1
         await asyncio.gather(*asking)
-    print(json.dumps({"asked": number}), flush=True)
+    print(json.dumps({"asked": len(asking)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,17 +47,26 @@ class Load:
     """What has been asked so far, and what came of it.
 
     Attributes:
-        calls: what the program in the pod tells of each, in the order in which they were over.
+        calls: what the program in the pod tells of each over gRPC, in the order in which they were over.
+        http: the same of those over HTTP.
+        asked: how many there were of both; -1 until all are over.
+        vectors: of the texts, unit, float64 [n, d].
     """
 
     order: Mapping[str, Any]
     calls: list[dict[str, Any]] = field(default_factory=list)
+    http: list[dict[str, Any]] = field(default_factory=list)
     asked: int = -1
     vectors: Vectors = field(default_factory=lambda: np.zeros((0, 0)))
 
-    def since(self, began: float, until: float = float("inf")) -> list[dict[str, Any]]:
-        """Returns the calls that were begun in between, by `time.time()`."""
-        return [call for call in self.calls if began <= call["began"] < until]
+    def since(self, began: float, until: float = float("inf")) -> Load:
+        """Returns the part that was begun in between, by `time.time()`."""
+        return self.only(lambda moment: began <= moment < until)
+
+    def only(self, wanted: Callable[[float], bool]) -> Load:
+        """Returns the part that was begun at moments that are wanted."""
+        calls, http = ([one for one in told if wanted(one["began"])] for told in (self.calls, self.http))
+        return replace(self, calls=calls, http=http)
 
 
 @dataclass(slots=True)
@@ -96,7 +105,9 @@ class Verdict:
 
 
 @contextmanager
-def load(python: Sequence[str], address: str, asked: Asked, *, rate: float, calls: int = ENDLESS) -> Iterator[Load]:
+def load(
+    python: Sequence[str], address: str, asked: Asked, *, rate: float, calls: int = ENDLESS, http: str = ""
+) -> Iterator[Load]:
     """Asks so many times a second, until the end of the block or until so many calls are asked.
 
     Args:
@@ -105,6 +116,7 @@ def load(python: Sequence[str], address: str, asked: Asked, *, rate: float, call
         asked: what is asked for.
         rate: calls a second, whatever comes of them.
         calls: how many.
+        http: URL of the page's Service, which is asked over HTTP at a tenth of the rate; not asked where it is empty.
 
     Raises:
         KubeError: the program failed.
@@ -115,6 +127,7 @@ def load(python: Sequence[str], address: str, asked: Asked, *, rate: float, call
         "rate": rate,
         "calls": calls,
         "timeout": 10.0,
+        "http": http,
     }
     source = (PROGRAMS / "caller.py").read_text(encoding="utf-8")
     program = subprocess.Popen(
@@ -152,11 +165,11 @@ def _read(running: Load, lines: Any) -> None:
         elif "asked" in told:
             running.asked = told["asked"]
         else:
-            running.calls.append(told)
+            (running.http if told["number"] >= caller.FIRST_OVER_HTTP else running.calls).append(told)
 
 
 def judge(running: Load, oracles: Mapping[int, Oracle], calls: Sequence[dict[str, Any]] | None = None) -> Verdict:
-    """Judges calls, or all of them, by brute force over the generation that each answer names."""
+    """Judges calls, or all of them over gRPC, by brute force over the generation that each answer names."""
     verdict = Verdict()
     for call in running.calls if calls is None else calls:
         verdict.calls += 1

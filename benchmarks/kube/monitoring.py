@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks.kube import images
 from benchmarks.kube.cluster import Cluster, Object, ready, until
+from benchmarks.kube.namespaces import made
 from benchmarks.kube.place import PROGRAMS, RESTRICTED, pod
 
 NAMESPACE = "monitoring"
@@ -46,18 +47,22 @@ class Monitoring:
 
 @contextmanager
 def monitored(cluster: Cluster, watched: str, *, node: str = "") -> Iterator[Monitoring]:
-    """Starts a Prometheus that scrapes every port called `health` of the namespace `watched`, and removes it."""
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
-    monitoring = Monitoring(cluster)
-    try:
-        cluster.apply(*_objects(watched, node))
-        until(lambda: ready(cluster.get(f"--namespace={NAMESPACE}", "pod", "prometheus")), "Prometheus", 90)
-        yield monitoring
-    finally:
-        if cluster.is_own:
-            monitoring.end_custom_metrics()
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout=150)
-        cluster.kubectl("delete", "clusterrole,clusterrolebinding", "sightline-test-prometheus", "--ignore-not-found")
+    """Starts a Prometheus that scrapes every port called `health` of the namespace `watched`, and removes it.
+
+    Raises:
+        KubeError: there is a namespace `monitoring`, which policies let in by its name, or no Prometheus can be had.
+    """
+    with made(cluster, NAMESPACE):
+        monitoring = Monitoring(cluster)
+        try:
+            cluster.apply(*_objects(watched, node))
+            until(lambda: ready(cluster.get(f"--namespace={NAMESPACE}", "pod", "prometheus")), "Prometheus", 90)
+            yield monitoring
+        finally:
+            if cluster.is_own:
+                monitoring.end_custom_metrics()
+            role = ("clusterrole,clusterrolebinding", "sightline-test-prometheus")
+            cluster.kubectl("delete", *role, "--ignore-not-found")
 
 
 def configuration() -> str:

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.emoji import CHECKOUT, draw
 from benchmarks.kube import images
 from benchmarks.kube.cluster import Cluster
+from benchmarks.kube.namespaces import removed
 from benchmarks.kube.place import STORE_PORT, placed
 from benchmarks.kube.release import CHART
 from benchmarks.proof import Proof
@@ -37,12 +38,12 @@ def follow(cluster: Cluster, proof: Proof, *, node: str) -> None:
     """Runs block after block as a reader would, and holds that the page's question is answered with the right picture.
 
     Args:
-        cluster: where there is no namespace that is called as the page's.
+        cluster: where there is no namespace that is called as the page's: that is made by the page's own commands.
         proof: what was seen.
         node: where the store is kept; anywhere where it is empty.
 
     Raises:
-        KubeError: a command of a block failed; the message is what it said.
+        KubeError: there is such a namespace, or a command of a block failed; the message is what it said.
     """
     with placed(cluster, STORE_NAMESPACE, node=node) as place, TemporaryDirectory() as made:
         folder = Path(made)
@@ -56,10 +57,8 @@ def follow(cluster: Cluster, proof: Proof, *, node: str) -> None:
             str(CHART.relative_to(CHECKOUT)): str(CHART),
             "--values search.yaml": f"--values search.yaml --values {_of_this_cluster(folder)}",
         }
-        try:
+        with removed(cluster, NAMESPACE):
             said = dict(_run(cluster, folder, here))
-        finally:
-            cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s", timeout=140)
         answers = [json.loads(one) for block, one in said.items() if "curl" in block]
         captions = [answer["hits"][0]["image"]["caption"] for answer in answers]
         proof.figures["blocks of docs/kubernetes.md that were run"] = len(said)

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.emoji import COLLECTION
 from benchmarks.kube import images
 from benchmarks.kube.cluster import Cluster, Object, ready, until
+from benchmarks.kube.namespaces import made
 from benchmarks.oracle import Oracle, unit
 
 BUCKET = "sightline"
@@ -99,13 +100,15 @@ def placed(cluster: Cluster, namespace: str, *, node: str = "") -> Iterator[Plac
 
     Args:
         cluster: where.
-        namespace: there must be none of that name.
+        namespace: of which there is none.
         node: where the store, the tool and whatever asks are kept; anywhere where it is empty.
+
+    Raises:
+        KubeError: there is one of that name, or no store can be had.
     """
     place = Place(cluster, namespace)
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
-    try:
+    with made(cluster, namespace, labels):
         until(lambda: bool(place.kubectl("get", "serviceaccount", "default")), "the namespace's account")
         keys = {"AWS_ACCESS_KEY_ID": secrets.token_hex(8), "AWS_SECRET_ACCESS_KEY": secrets.token_hex(16)}
         cluster.apply(*_store(keys, node), namespace=namespace)
@@ -116,8 +119,6 @@ def placed(cluster: Cluster, namespace: str, *, node: str = "") -> Iterator[Plac
         place.start(TOOL, images.of("indexer"), node=node, environment=env)
         place.program("put", BUCKET)
         yield place
-    finally:
-        cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=180s", timeout=200)
 
 
 def _store(keys: dict[str, str], node: str) -> list[Object]:

@@ -39,6 +39,11 @@ class Release:
         return f"dns:///{self.name}-gateway-headless.{self.namespace}.svc.cluster.local:7700"
 
     @property
+    def http(self) -> str:
+        """URL of its page's Service, as callers in the cluster know it."""
+        return f"http://{self.name}-web.{self.namespace}.svc.cluster.local:7780"
+
+    @property
     def service(self) -> str:
         """Its gateways behind one address, as callers know them who cannot look up names."""
         return f"{self.get('service', f'{self.name}-gateway')['spec']['clusterIP']}:7700"

@@ -56,3 +56,32 @@ def watch_until(release: Release, wanted: Mapping[str, int], *, above: bool, sec
     except TimeoutError as error:
         raise TimeoutError(f"{error}; was {seen}") from error
     return reached
+
+
+def watch_rest(release: Release, wanted: Mapping[str, int], rest: float, *, seconds: float) -> float:
+    """Waits until every Deployment has been asked for so many replicas for some time on end; returns the seconds.
+
+    Args:
+        release: whose.
+        wanted: replicas by Deployment.
+        rest: for how many seconds.
+        seconds: how long to wait.
+
+    Raises:
+        TimeoutError: the message names those that were asked for others, and how many.
+    """
+    since, others = time.monotonic(), dict[str, int]()
+
+    def at_rest() -> bool:
+        nonlocal since
+        found = release.get("deployments", f"--selector=app.kubernetes.io/instance={release.name}")["items"]
+        asked = {one["metadata"]["name"]: one["spec"]["replicas"] for one in found}
+        if odd := {name: asked[name] for name, number in wanted.items() if asked[name] != number}:
+            since = time.monotonic()
+            others.update(odd)
+        return time.monotonic() - since >= rest
+
+    try:
+        return round(until(at_rest, f"{rest:g} s on end with {dict(wanted)}", seconds, every=1), 1)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; were {others}") from error

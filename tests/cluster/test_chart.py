@@ -1,4 +1,8 @@
-"""The chart on a real cluster, in short: `make prove BAR=cluster`, `rollout` and `pools` do it in full."""
+"""The chart on a real cluster, in short: `make prove BAR=cluster`, `rollout` and `pools` do it in full.
+
+On a cluster that KUBECONFIG names, namespaces that are there already are refused and left alone, and autoscalers are
+left out: their load comes from this machine, which reaches no address inside of such a cluster.
+"""
 
 from __future__ import annotations
 
