@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -117,10 +118,15 @@ def test_another_environment_is_noticed(objects: list[Object]) -> None:
 
 
 def test_an_older_helm_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Helm 3, which applies on the client's side, is told that it is too old."""
+    """Helm 3, which applies on the client's side, is told that it is too old; who only renders with it is not."""
     shutil.copytree(rendering.CHART, tmp_path / "sightline")
     checks = tmp_path / "sightline" / "templates" / "_checks.tpl"
-    checks.write_text(checks.read_text().replace(".Capabilities.HelmVersion.Version", '"v3.19.0"'))
+    rendered_by_3 = checks.read_text().replace(".Capabilities.HelmVersion.Version", '"v3.19.0"')
+    before_a_cluster = re.sub(r'\(lookup "v1" "ServiceAccount"[^)]*\)', "true", rendered_by_3)
+    assert before_a_cluster != rendered_by_3
     monkeypatch.setattr(rendering, "CHART", tmp_path / "sightline")
+    checks.write_text(rendered_by_3)
+    assert render(EXAMPLES["cpu"])
+    checks.write_text(before_a_cluster)
     with pytest.raises(Refused, match=r"helm: v3\.19\.0 .* Helm 4"):
         render(EXAMPLES["cpu"])

@@ -1,7 +1,8 @@
 {{/* What the schema cannot say: values that make no sense beside each other. Each sentence names the value. */}}
 {{- define "sightline.checks" -}}
 {{- $v := .Values -}}
-{{- if semverCompare "<4.0.0-0" .Capabilities.HelmVersion.Version -}}
+{{- /* Only where it has a cluster before it: who renders alone (Argo CD) applies by itself. */ -}}
+{{- if and (semverCompare "<4.0.0-0" .Capabilities.HelmVersion.Version) (lookup "v1" "ServiceAccount" .Release.Namespace "default") -}}
 {{- fail (printf "helm: %s does not apply on the server's side, by which autoscalers keep their numbers; take Helm 4" .Capabilities.HelmVersion.Version) -}}
 {{- end -}}
 {{- if not $v.store.url -}}
