@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,9 @@ QUICK = {
     "scaleDown": {"stabilizationWindowSeconds": 10, "policies": [{"type": "Percent", "value": 100, "periodSeconds": 5}]}
 }
 """How autoscalers follow the load in a proof, so that it need not take an hour."""
+
+LOAD = ("--rps=20", "--total=300")
+"""Of a scenario of the chart: what two cores bear."""
 
 REST_SECONDS, REST_WITHIN = 20.0, 120.0
 """Longer than a period of metrics; and by when what pods take to start must be forgotten."""
@@ -86,6 +90,7 @@ def prove(cluster: Cluster, proof: Proof, *, calls: int = 600, rate: float = 20.
         release = Release(cluster, NAMESPACE, values=[VALUES, TEST_VALUES], settings=images.values())
         life = Life(steps, place, release, texts=texts, calls=calls, rate=rate)
         life.install(source)
+        life.bear_load()
         life.change()
         life.scale(node)
         life.close_off()
@@ -121,6 +126,19 @@ class Life:
         with self.steps.step("a pod asks"):
             self.place.start(CALLER, images.of("gateway"))
             self._ask("asked by a pod")
+
+    def bear_load(self) -> None:
+        """ghz as a Job of the release, which finds the gateways by itself."""
+        with self.steps.step("ghz as a Job"):
+            small = {"requests": {"cpu": "50m", "memory": "64Mi"}}
+            self.release.upgrade(load__enabled=True, load__args=[*LOAD, "--format=json"], load__resources=small)
+            selector = "--selector=app.kubernetes.io/component=load"
+            self.release.kubectl("wait", "job", selector, "--for=condition=Complete", "--timeout=90s")
+            report = json.loads(self.release.kubectl("logs", selector, "--tail=-1"))
+            self.proof.figures["ghz as a Job"] = {name: report[name] for name in ("count", "rps", "average")}
+            ended = report["statusCodeDistribution"]
+            self.proof.expect("ghz as a Job: how calls ended", ended, {"OK": report["count"]})
+            self.release.upgrade(load__enabled=False)
 
     def change(self) -> None:
         """Upgrades, one of which is broken, and a rollback."""

@@ -1,7 +1,7 @@
 """Which images a proof installs: those that deploy/images.py has built last, or others that a registry has.
 
 SIGHTLINE_TEST_REGISTRY and SIGHTLINE_TEST_TAG name ours in a registry, SIGHTLINE_TEST_STORE (versitygw),
-SIGHTLINE_TEST_PROMETHEUS and SIGHTLINE_TEST_REDIS others whole.
+SIGHTLINE_TEST_PROMETHEUS, SIGHTLINE_TEST_REDIS and SIGHTLINE_TEST_GHZ others whole.
 """
 
 from __future__ import annotations
@@ -36,15 +36,20 @@ def tag() -> str:
 
 
 def other(name: str) -> str:
-    """Returns the image of a program that is not ours: store, prometheus or redis."""
+    """Returns the image of a program that is not ours: store, prometheus, redis or ghz."""
     ours = {"store": "localhost/versitygw:sightline"}.get(name, f"localhost/{name}:sightline")
     return os.environ.get(f"SIGHTLINE_TEST_{name.upper()}", ours)
 
 
 def values() -> dict[str, Any]:
     """Returns what the chart is told of them."""
-    repository, _, redis_tag = other("redis").rpartition(":")
     return {
         "image": {"registry": registry(), "repository": "sightline", "tag": tag()},
-        "redis.image": {"registry": "", "repository": repository, "tag": redis_tag},
+        "redis.image": _whole(other("redis")),
+        "load.image": _whole(other("ghz")),
     }
+
+
+def _whole(name: str) -> dict[str, str]:
+    repository, _, its_tag = name.rpartition(":")
+    return {"registry": "", "repository": repository, "tag": its_tag}

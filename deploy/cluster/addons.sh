@@ -16,6 +16,7 @@ make_own_images() {
     _image versitygw "$BIN/versitygw"
     _image redis "$BIN/redis-server" "$BIN/redis-cli"
     _image prometheus "$BIN/prometheus"
+    _image ghz "$BIN/ghz"
 }
 
 _image() {
