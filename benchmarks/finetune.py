@@ -17,11 +17,14 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from safetensors.torch import load_file
+from torch import load as load_state
 
 from benchmarks.emoji import CHECKOUT, MODEL, draw, read
 from benchmarks.proof import Proof
@@ -30,6 +33,8 @@ from training.emoji import picture_id
 from training.evaluation.evaluating import Plan, evaluate
 from training.evaluation.local import LocalModel
 from training.evaluation.queries import Query, QuerySet
+from training.evaluation.report import Slice
+from training.evaluation.resampling import Estimate
 from training.finetuning.folder import WEIGHTS_FILE
 from training.texts import LANGUAGES, Corpus, Phrase, corpus, further, is_held_out, phrases
 
@@ -37,7 +42,8 @@ LANGUAGE = "sw"
 CLOSED, LOST, SAME = 0.5, 0.02, 1e-5
 ORDER = ("--steps", "800", "--batch", "320", "--replay-share", "0.5", "--rate", "1e-3", "--dropout", "0.1")
 EVALUATED = ("--max-scale", "40", "--evaluate-every", "200", "--patience", "3", "--interpolate")
-SHORT = ("--steps", "40", "--batch", "64", "--rate", "1e-3", "--dropout", "0.1", "--save-seconds", "0")
+SHORT = ("--steps", "24", "--batch", "64", "--rate", "1e-4", "--dropout", "0.1")
+SAVED = ("--evaluate-every", "8", "--patience", "2", "--save-seconds", "0")
 OTHERS = "others"
 SAMPLED = 20  # held-out keywords of each other language, to stop by
 
@@ -67,12 +73,15 @@ def bar() -> dict[str, object]:
         train(split, source, Path(folder), Path(folder) / "tuned", [*ORDER, *EVALUATED, "--half"])
         models = {"before": MODEL, "after": Path(folder) / "tuned"}
         seen = {name: hits(split.asked, model, files) for name, model in models.items()}
-        judge(proof, seen["before"], seen["after"])
+        judge(proof, *(means(of) for of in seen.values()))
         prove_resuming(proof, split, source, Path(folder))
-    new, others = ({name: value[of] for name, value in means(seen).items()} for of in (0, 1))
+    proof.figures["how sure"] = {
+        of: {"queries": seen["before"][of].queries, **{name: asdict(_hit(found[of])) for name, found in seen.items()}}
+        for of in (LANGUAGE, OTHERS)
+    }
     return proof.outcome(
-        f"names in {LANGUAGE} held out, R@10 {new['before']:.3f} → {new['after']:.3f}; the mean of the "
-        f"{len(LANGUAGES)} trained languages {others['before']:.3f} → {others['after']:.3f}; killed and resumed, "
+        f"names in {LANGUAGE} held out, R@10 {_told(seen, LANGUAGE)}; the mean of the {len(LANGUAGES)} trained "
+        f"languages {_told(seen, OTHERS)}; killed and resumed, "
         f"weights differ by at most {proof.figures['weights differ by at most']:.1e}"
     )
 
@@ -108,13 +117,19 @@ def train(split: Split, source: Path, folder: Path, out: Path, options: Sequence
     subprocess.run(command(split, source, folder, out, options), cwd=CHECKOUT, check=True)
 
 
-def command(split: Split, source: Path, folder: Path, out: Path, options: Sequence[str]) -> list[str]:
-    """Writes the tables and the queries into the folder; returns the command that trains on them."""
+def write_tables(split: Split, source: Path, folder: Path) -> tuple[Path, Path, Path]:
+    """Writes into the folder, and returns, what is new, what was known, and the queries to stop by."""
     files = {picture.id: str(picture.file) for picture in read(source)}
     new, known, queries = folder / "new.csv", folder / "known.csv", folder / "watched.jsonl"
     _write_table(new, split.new, files)
     _write_table(known, split.known, files)
     queries.write_text("".join(json.dumps(_line(query)) + "\n" for query in split.watched), encoding="utf-8")
+    return new, known, queries
+
+
+def command(split: Split, source: Path, folder: Path, out: Path, options: Sequence[str]) -> list[str]:
+    """Writes the tables and the queries into the folder; returns the command that trains on them."""
+    new, known, queries = write_tables(split, source, folder)
     words = [sys.executable, "-m", "training.finetune", str(MODEL), str(new), "--replay", str(known), "--out", str(out)]
     words += ["--threads", "1", "--device", "cpu", *options]
     if "--evaluate-every" in options:
@@ -122,25 +137,25 @@ def command(split: Split, source: Path, folder: Path, out: Path, options: Sequen
     return words
 
 
-def hits(asked: Sequence[Query], model: Path, files: Mapping[str, str]) -> dict[str, float]:
-    """hit@10 by language."""
+def hits(asked: Sequence[Query], model: Path, files: Mapping[str, str]) -> dict[str, Slice]:
+    """What is found of each language, and of all but the new one: the mean of their means, as OTHERS."""
     subject = LocalModel(load(str(model), device="cpu", threads=1), files)
-    report = evaluate(QuerySet("", tuple(asked)), subject, Plan(depth=10, cutoffs=(1, 10), resamples=10))
-    return {name: one.measures["hit@10"].mean for name, one in report.slices["language"].items()}
+    plan = Plan(depth=10, cutoffs=(1, 10))
+    every, others = (
+        evaluate(QuerySet("", tuple(of)), subject, plan)
+        for of in (asked, [query for query in asked if query.language != LANGUAGE])
+    )
+    return {**every.slices["language"], OTHERS: others.mean_over_languages or others.overall}
 
 
-def means(seen: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[float, float]]:
-    """Of the new language, and of all others."""
-    return {
-        name: (of[LANGUAGE], sum(value for key, value in of.items() if key != LANGUAGE) / (len(of) - 1))
-        for name, of in seen.items()
-    }
+def means(found: Mapping[str, Slice]) -> dict[str, float]:
+    """hit@10 of each language."""
+    return {name: _hit(one).mean for name, one in found.items() if name != OTHERS}
 
 
 def judge(proof: Proof, before: Mapping[str, float], after: Mapping[str, float]) -> None:
     """The new language closes its part of the distance, and the others lose no more than they may."""
-    found = means({"before": before, "after": after})
-    (new, others), (new_after, others_after) = found["before"], found["after"]
+    (new, others), (new_after, others_after) = map(_new_and_others, (before, after))
     proof.figures |= {"before": before, "after": after}
     closed = (new_after - new) / (others - new)
     proof.figures["closes so much of the distance"] = closed
@@ -149,25 +164,55 @@ def judge(proof: Proof, before: Mapping[str, float], after: Mapping[str, float])
 
 
 def prove_resuming(
-    proof: Proof, split: Split, source: Path, folder: Path, *, options: Sequence[str] = SHORT, after: int = 3
+    proof: Proof,
+    split: Split,
+    source: Path,
+    folder: Path,
+    *,
+    options: Sequence[str] = (*SHORT, *SAVED),
+    after: int = 12,
 ) -> None:
-    """A run that is killed once so many states are written, and started again, has the weights of one that was not."""
+    """A run that is killed once it is so many steps far, and started again, ends as one that was not.
+
+    By then it has been evaluated on its way, so that what is best and when to stop go on too.
+    """
     whole, killed = folder / "whole", folder / "killed"
     train(split, source, folder, whole, options)
     words = command(split, source, folder, killed, options)
     running = subprocess.Popen(words, cwd=CHECKOUT, stdout=subprocess.DEVNULL)
-    state, states = folder / "killed.work" / "state.pt", set[int]()
-    while len(states) < after and running.poll() is None:
-        if state.exists():
-            states.add(state.stat().st_mtime_ns)
+    while _state(killed).get("step", 0) < after and running.poll() is None:
         time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
     proof.expect("killed before it was done", (running.wait(), killed.exists()), (-signal.SIGKILL, False))
+    proof.holds("killed after an evaluation on its way", len(_state(killed)["history"]) > 1)
     subprocess.run(words, cwd=CHECKOUT, check=True)
-    one, other = load_file(whole / WEIGHTS_FILE), load_file(killed / WEIGHTS_FILE)
+    ends = ([_state(one)[name] for name in ("step", "history")] for one in (whole, killed))
+    proof.expect("killed and resumed, it is evaluated and stops", *ends)
+    # The best, in the folder, and the last.
+    one, other = ({**load_file(out / WEIGHTS_FILE), **_state(out)["towers"]} for out in (whole, killed))
     farthest = max(float((one[name].double() - other[name].double()).abs().max()) for name in one)
     proof.figures["weights differ by at most"] = farthest
     proof.holds(f"killed and resumed, weights are the same within {SAME}", farthest <= SAME)
+
+
+def _state(out: Path) -> dict[str, Any]:
+    """The last state of a run; empty where there is none yet."""
+    file = out.with_name(f"{out.name}.work") / "state.pt"
+    found: dict[str, Any] = load_state(file, weights_only=True) if file.exists() else {}
+    return found
+
+
+def _hit(found: Slice) -> Estimate:
+    return found.measures["hit@10"]
+
+
+def _new_and_others(found: Mapping[str, float]) -> tuple[float, float]:
+    return found[LANGUAGE], fmean(value for name, value in found.items() if name != LANGUAGE)
+
+
+def _told(seen: Mapping[str, Mapping[str, Slice]], of: str) -> str:
+    before, after = (f"{one.mean:.3f} [{one.low:.3f}, {one.high:.3f}]" for one in (_hit(f[of]) for f in seen.values()))
+    return f"{before} → {after} (n = {seen['before'][of].queries:,})"
 
 
 def _names(known: Corpus, languages: Sequence[str]) -> list[Query]:

@@ -32,8 +32,11 @@ def test_both_languages_are_judged(pictures: Path) -> None:
     files = {picture.id: str(picture.file) for picture in read(pictures)}
     split = finetune.split_of(list(files), ["en"])
     found = finetune.hits(split.asked, MODEL, files)
-    assert set(found) == {"sw", "en"}
-    assert found["en"] > found["sw"]
+    means = finetune.means(found)
+    assert set(means) == {"sw", "en"}
+    assert means["en"] > means["sw"]
+    assert found[finetune.OTHERS] == found["en"]
+    assert sum(found[of].queries for of in means) == len(split.asked)
 
 
 def test_a_tuning_that_does_not_pay_fails() -> None:

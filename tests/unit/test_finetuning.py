@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from services.encoder.model import load
+from services.encoder.model import create, load
+from services.encoder.sources import source
 from services.gateway.vocabulary import Vocabulary
 from tests.tiny_clip import tiny_clip
 from training.evaluation.lines import BadLine
@@ -27,10 +29,11 @@ from training.evaluation.queries import Query, QuerySet
 from training.finetune import main, parser
 from training.finetuning import running
 from training.finetuning.batches import Batches
-from training.finetuning.loop import Plan
+from training.finetuning.loop import Plan, Precision, Progress, Trainer
+from training.finetuning.processes import Processes
 from training.finetuning.running import Judged, Task, between, finetune
 from training.finetuning.table import Table, read_table
-from training.finetuning.towers import Side
+from training.finetuning.towers import Side, Towers
 from training.finetuning.varying import Views, Words
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +63,15 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = [{"id": colour, "uri": f"{colour}.png"} for colour in SAID]
     (folder / "images.jsonl").write_text("\n".join(map(json.dumps, images)) + "\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def finished(model: Path, shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """A run that is done."""
+    plan = Plan(steps=1, rate=1e-3)
+    run = task(model, shop, tmp_path_factory.mktemp("finished"), plan=plan, judged=judged(shop))
+    finetune(run, log=lambda _: None)
+    return run
 
 
 def task(model: Path, shop: Path, folder: Path, side: Side = "text", **changes: object) -> Task:
@@ -95,25 +107,67 @@ def _told_apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return weights | {name: torch.cat([queries, values]) for name, (queries, _, values) in biases.items()}
 
 
-@pytest.mark.parametrize(("side", "rank"), [("text", 0), ("both", 2), ("image", 0)])
-def test_a_run_goes_on_where_it_was_ended(model: Path, shop: Path, tmp_path: Path, side: Side, rank: int) -> None:
-    """A run that is ended between two states and started again ends with the weights of one that was not."""
-    whole = task(model, shop, tmp_path / "whole", side, rank=rank)
-    ended = task(model, shop, tmp_path / "ended", side, rank=rank)
-    finetune(whole, log=lambda _: None)
-
-    def end(said: str) -> None:
-        if said.startswith("step 6"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        finetune(ended, log=end)
-    said: list[str] = []
-    finetune(ended, log=said.append)
+@pytest.mark.parametrize("how", [("text", 0, "fp32"), ("both", 2, "bf16"), ("image", 0, "fp32")])
+def test_a_run_goes_on_where_it_was_ended(
+    model: Path, shop: Path, tmp_path: Path, how: tuple[Side, int, Precision]
+) -> None:
+    """A run that is ended between two states, after an evaluation, and started again ends as one that was not."""
+    side, rank, precision = how
+    plan = Plan(steps=8, rate=1e-3, evaluate_every=4, save_seconds=0, precision=precision)
+    whole, ended = (
+        task(model, shop, tmp_path / name, side, rank=rank, plan=plan, judged=judged(shop)) for name in ("one", "two")
+    )
+    done = finetune(whole, log=lambda _: None)
+    said, again = end_and_resume(ended, "step 6 of")
 
     assert said[0] == "going on from step 5"
+    assert (again.step, again.best, again.history) == (done.progress.step, done.progress.best, done.progress.history)
+    assert [step for step, _ in again.history] == [0, 4, 8]
     assert farthest(whole.out, ended.out) <= 1e-5
-    assert farthest(whole.out, model) > 1e-4
+    # What is best need not be what was learnt last.
+    learnt, learnt_again = (torch.load(run.work / "state.pt", weights_only=True)["towers"] for run in (whole, ended))
+    torch.testing.assert_close(_told_apart(learnt_again), _told_apart(learnt), rtol=0, atol=1e-5)
+
+
+def test_a_run_that_was_ended_knows_what_was_best(model: Path, shop: Path, tmp_path: Path) -> None:
+    """A run that was ended after evaluations that gained nothing stops when it would have, with the best weights."""
+    wild = Plan(steps=400, rate=0.5, evaluate_every=2, patience=2, warmup=0.0, save_seconds=0)
+    run = task(model, shop, tmp_path, table=wrong_table(shop), plan=wild, judged=judged(shop), batch=2)
+    said, progress = end_and_resume(run, "step 3 of")
+    assert said[0] == "going on from step 2"
+    assert (progress.best, progress.step) == (0, 4)
+    assert farthest(run.out, model) == 0
+
+
+def test_what_is_best_is_kept_by_the_state_that_says_so(model: Path, shop: Path, tmp_path: Path) -> None:
+    """A run that is ended after the state and before its best weights are written has these all the same."""
+    wild = Plan(steps=400, rate=0.5, evaluate_every=2, patience=1, warmup=0.0)
+    run = task(model, shop, tmp_path, table=wrong_table(shop), plan=wild, judged=judged(shop), batch=2)
+    best = run.work / "best.pt"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Trainer, "_keep_best", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(run, log=lambda _: None)
+    assert not best.exists()
+    assert finetune(run, log=lambda _: None).progress.best == 0
+    assert farthest(run.out, model) == 0
+
+
+def end_and_resume(run: Task, at: str) -> tuple[list[str], Progress]:
+    """Ends a run where it says so, before it writes the state; what it says from there on, and how far it comes."""
+    with pytest.raises(KeyboardInterrupt):
+        finetune(run, log=lambda said: interrupted() if said.startswith(at) else None)
+    said: list[str] = []
+    return said, finetune(run, log=said.append).progress
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def wrong_table(shop: Path) -> Table:
+    """What does harm: each of two captions with the other's picture."""
+    return Table((str(shop / "red.png"), str(shop / "green.png")), ("grass", "ruby"), ((0,), (1,)))
 
 
 @pytest.mark.parametrize(("side", "kept"), [("text", "visual."), ("image", "transformer.")])
@@ -178,9 +232,8 @@ def test_the_command_reports_before_and_after(
 def test_training_that_does_harm_is_given_up(model: Path, shop: Path, tmp_path: Path) -> None:
     """Where no evaluation beats the model as it came, the run stops early and ends with those weights."""
     wild = Plan(steps=400, rate=0.5, evaluate_every=2, patience=2, warmup=0.0)
-    wrong = Table((str(shop / "red.png"), str(shop / "green.png")), ("grass", "ruby"), ((0,), (1,)))
-    known = replace(judged(shop), measure="ap")
-    done = finetune(task(model, shop, tmp_path, table=wrong, plan=wild, judged=known, batch=2), log=lambda _: None)
+    run = task(model, shop, tmp_path, table=wrong_table(shop), plan=wild, judged=judged(shop), batch=2)
+    done = finetune(run, log=lambda _: None)
     assert done.progress.step < 400
     assert done.comparison
     assert done.comparison.differences["ap"].after >= done.comparison.differences["ap"].before
@@ -207,8 +260,64 @@ def test_another_run_keeps_its_work(model: Path, shop: Path, tmp_path: Path) -> 
     """A work folder is gone on with by the run that began it and by no other."""
     first = task(model, shop, tmp_path)
     finetune(first, log=lambda _: None)
-    with pytest.raises(ValueError, match="another run: batch was 6"):
+    with pytest.raises(ValueError, match=r"another run: batch was 6, is 4$"):
         finetune(replace(first, batch=4), log=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"views": Views(crop=0.9)}, "crop was 0.6, is 0.9$"),
+        ({"views": Views(rotation=5, colour=0)}, "rotation was 10.0, is 5; colour was 0.2, is 0$"),
+        ({"words": Words(told=0.4, shuffled=0.1)}, "told was 0.5, is 0.4; shuffled was 0.0, is 0.1$"),
+        ({"words": Words(Vocabulary([("a", "b", 1.0)], 0.5))}, "synonyms was None, is [0-9a-f]{16}$"),
+        ({"words": Words(templates=("a photo of {}",))}, "templates was None, is [0-9a-f]{16}$"),
+        ({"judged": None}, "measure was ap, is None; queries was [0-9a-f]{16}, is None; images was .*, is None$"),
+        ({"interpolate": True}, "interpolate was False, is True$"),
+        ({"plan": Plan(steps=1, rate=2e-3)}, "rate was 0.001, is 0.002$"),
+    ],
+)
+def test_a_run_that_is_done_is_not_taken_for_another(finished: Task, changes: dict[str, object], says: str) -> None:
+    """Whatever decides what comes of a run tells it from others, and what differs is named with both values."""
+    with pytest.raises(ValueError, match=f"another run: {says}"):
+        finetune(replace(finished, **changes), log=lambda _: None)  # type: ignore[arg-type]
+
+
+def test_what_decides_nothing_may_change(finished: Task, tmp_path: Path) -> None:
+    """A run is the same with other workers, states written more often, another folder and half precision."""
+    plan = replace(finished.plan, workers=1, save_seconds=1.0)
+    said: list[str] = []
+    finetune(replace(finished, plan=plan, out=tmp_path / "out", half=True), log=said.append)
+    assert said == ["going on from step 1"]
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(
+    model: Path, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that is no multiple of the number of processes is refused before anything is begun."""
+    pair = Processes(rank=0, world=2)
+    monkeypatch.setattr(running, "together", lambda device: nullcontext((pair, torch.device(device))))
+    with pytest.raises(ValueError, match="--batch must be a multiple of 2, the processes; is 5"):
+        finetune(task(model, shop, tmp_path, batch=5), log=lambda _: None)
+    assert not (tmp_path / "work").exists()
+
+
+@pytest.mark.parametrize(("size", "share"), [(5, 0.5), (7, 0.5), (9, 0.3)])
+def test_a_batch_of_two_parts_is_as_large_as_was_asked(size: int, share: float) -> None:
+    """What is new and what was known make a batch together, however it is divided."""
+    table = Table(tuple("ab"), tuple("AB"), ((0,), (1,)))
+    parts = [([0], 1 - share), ([1], share)]
+    batches = Batches(table, parts, size, lambda texts: torch.zeros(len(texts), 1), words=Words())
+    assert len(batches[0].tokens) == size
+
+
+def test_the_scale_reaches_what_it_may(model: Path) -> None:
+    """The scale of cosines is bounded by the plan alone."""
+    with source(str(model)) as where:
+        module, tokenizer = create(where)
+    module.logit_scale.data.fill_(math.log(150))
+    *_, scale = Towers(module, "text")(tokenizer(["red"]), None)
+    assert scale.item() == pytest.approx(150)
 
 
 def test_captions_are_varied_by_chance_that_can_be_repeated() -> None:
@@ -257,15 +366,33 @@ def test_images_that_look_alike_come_together() -> None:
         ("t.csv", "uri,text\n", "caption"),
         ("t.csv", "uri,caption\n,x\n", "line 2: uri"),
         ("t.csv", "uri,caption\na.png,\n", "no row"),
-        ("t.jsonl", "[1]\n", "object"),
+        ("T.TSV", "uri\tcaption\n\tx\n", "line 2: uri"),
+        ("t.csv", b"uri,caption\na.png,\xff\n", "t.csv, line"),
+        ("t.jsonl", "[1]\n", "line 1: must be a JSON object"),
+        ("t.jsonl", '\n{"uri": "a.png", "caption": ["a", "b"]}\n', "line 2: caption: must be a text"),
+        ("t.jsonl", '{"uri": 1, "caption": "a"}\n', "line 1: uri: must be a text"),
+        ("t.jsonl", b'{"uri": "a.png", "caption": "a"}\n{"uri": "\xff"}\n', "t.jsonl, line 2: not UTF-8"),
+        ("t.jsonl", '{"uri": "a.png", "caption": "%s"}\n' % ("a" * 16_385), "caption: may have at most 16,384 bytes"),
     ],
 )
-def test_a_bad_table_names_the_line(tmp_path: Path, name: str, content: str, says: str) -> None:
-    """A table that is wrong is refused with the line and the column."""
+def test_a_bad_table_names_the_line(tmp_path: Path, name: str, content: str | bytes, says: str) -> None:
+    """A table that is wrong is refused with the file, the line and the column."""
     file = tmp_path / name
-    file.write_text(content)
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(BadLine, match=says):
         read_table(file)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "T.CSV", "t.tsv", "t.Tsv", "t.jsonl", "t.json"])
+def test_tables_say_the_same_however_they_are_written(tmp_path: Path, name: str) -> None:
+    """A table is read by its suffix, in capitals too; a text of JSON is the same text."""
+    rows = [("uri", "caption"), ("a.png", "red"), ("a.png", " crimson "), ("s3://b/c.png", "red")]
+    delimiter = {".csv": ",", ".tsv": "\t"}.get(Path(name).suffix.lower())
+    plain = [delimiter.join(row) for row in rows] if delimiter else []
+    lines = plain or [json.dumps(dict(zip(rows[0], row, strict=True))) for row in rows[1:]]
+    (tmp_path / name).write_text("\n".join(lines) + "\n")
+    table = read_table(tmp_path / name)
+    assert table == Table((str(tmp_path / "a.png"), "s3://b/c.png"), ("red", "crimson"), ((0, 1), (0,)))
 
 
 def test_the_page_is_as_good_as_its_commands(tmp_path: Path) -> None:

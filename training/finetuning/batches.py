@@ -75,7 +75,8 @@ class Batches(Dataset[Batch]):
         world: int = 1,
     ) -> None:
         self.table, self.neighbours = table, torch.empty(0, dtype=torch.int64)
-        self._parts = [(places, round(size * share)) for places, share in parts]
+        counts = [round(size * share) for _, share in parts[:-1]]
+        self._parts = list(zip((places for places, _ in parts), [*counts, size - sum(counts)], strict=True))
         self._size, self._tokenize, self._words, self._view = size, tokenize, words, view
         self._hard, self._seed, self._rank, self._world = hard, seed, rank, world
         self._captions: defaultdict[int, list[int]] = defaultdict(list)

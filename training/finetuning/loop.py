@@ -34,7 +34,7 @@ class Plan:
         evaluate_every: steps between evaluations, after which it may stop.
         patience: so many evaluations in a row without a better one end it.
         save_seconds: how often the state is written, at the most; it is after each evaluation.
-        max_scale: what the learnt scale of cosines may reach.
+        max_scale: what the learnt scale of cosines may reach; 100 in CLIP.
         workers: processes that prepare batches; 0 prepares them between steps.
     """
 
@@ -134,6 +134,9 @@ class Trainer:
     def run(self) -> Progress:
         """Trains to the end, and leaves the towers with the best weights."""
         resumed = self._resume()
+        if resumed:
+            # It may have been ended between the state and what it calls the best.
+            self._keep_best()
         towers: nn.Module = self._towers
         if self._processes.world > 1:
             towers = DistributedDataParallel(self._towers, find_unused_parameters=True)
@@ -221,10 +224,13 @@ class Trainer:
             value = self._processes.said_by_first(self._judge)
             self.progress.history.append((self.progress.step, value))
             self._log(f"step {self.progress.step:,} of {self._plan.steps:,}: {value:.4f}")
-            if self.progress.best == self.progress.step and self._processes.first:
-                _write(self._towers.state_dict(), self._work / "best.pt")
         self.progress.neighbours = torch.empty(0, dtype=torch.int64)
         self._save()
+        self._keep_best()
+
+    def _keep_best(self) -> None:
+        if self._judge and self.progress.best == self.progress.step and self._processes.first:
+            _write(self._towers.state_dict(), self._work / "best.pt")
 
     def _save(self) -> None:
         self._saved = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize as compose
@@ -105,10 +105,13 @@ def finetune(task: Task, log: Callable[[str], None] = print) -> Done:
 
     Raises:
         LoadError: the model cannot be loaded.
-        ValueError: the work folder is that of another run.
+        ValueError: the work folder is that of another run, or the processes cannot share a batch evenly.
         SightlineError: a picture cannot be read.
     """
     with source(task.model, task.pretrained) as where, together(task.device) as (processes, device):
+        if task.batch % processes.world:
+            # Each would gather vectors of another number, and weigh in the mean of gradients all the same.
+            raise ValueError(f"--batch must be a multiple of {processes.world}, the processes; is {task.batch}")
         return _Run(task, where, processes, device, log)()
 
 
@@ -130,7 +133,8 @@ class _Run:
     def __call__(self) -> Done:
         task = self._task
         if self._processes.first:
-            self._claim()
+            facts = {"model": self._before.card.digest, "processes": self._processes.world}
+            claim(task.work, facts | _deciding(task))
         trainer = self._trainer()
         progress = trainer.run()
         if not self._processes.first:
@@ -224,13 +228,30 @@ class _Run:
         before, after = (read_report(self._task.work / name) for name in ("before.json", "after.json"))
         return compare(before, after)
 
-    def _claim(self) -> None:
-        """Raises ValueError where the work folder has begun something else."""
-        task = self._task
-        learnt = hashlib.sha256(repr((task.table, task.replay)).encode()).hexdigest()
-        facts = {"model": self._before.card.digest, "captions": learnt, "plan": asdict(task.plan)}
-        facts |= {name: getattr(task, name) for name in ("side", "rank", "dropout", "batch", "hard", "replay_share")}
-        claim(task.work, facts)
+
+_TOLD_APART = ("model", "pretrained", "words", "views", "plan", "judged", "device")
+_DECIDING_NOTHING = ("work", "out", "half", "workers", "save_seconds")
+"""Where states lie and how often they are written, who prepares batches, and how weights are kept in the end."""
+
+
+def _deciding(task: Task) -> dict[str, object]:
+    """What else than the model decides what comes of a run: all options by name, and digests of what is large."""
+    words, judged = task.words, task.judged
+    large = {
+        "table": task.table,
+        "replay": task.replay,
+        "synonyms": words.synonyms and vars(words.synonyms),
+        "templates": words.templates,
+        "queries": judged and (judged.asked.queries, judged.asked.cutoffs),
+        "images": judged and judged.files,
+    }
+    # Chances are drawn otherwise on other kinds of devices.
+    facts: dict[str, object] = {"device": torch.device(task.device).type, "measure": judged and judged.measure}
+    facts |= {name: hashlib.sha256(repr(one).encode()).hexdigest()[:16] if one else None for name, one in large.items()}
+    for part in (task, words, task.views, task.plan):
+        named = [one.name for one in fields(part) if one.name not in (*large, *_TOLD_APART, *_DECIDING_NOTHING)]
+        facts |= {name: getattr(part, name) for name in named}
+    return facts
 
 
 def _parts(task: Task, table: Table) -> list[tuple[Sequence[int], float]]:

@@ -7,13 +7,12 @@ may come in many rows; a caption that several images bear is right on each of th
 from __future__ import annotations
 
 import csv
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.evaluation.lines import BadLine
+from training.evaluation.lines import LINE_LIMIT, BadLine, Record, numbered_records
 from training.evaluation.queries import TEXT_LIMIT
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -50,14 +49,12 @@ def read_table(file: Path) -> Table:
         OSError: it cannot be read.
     """
     pairs = []
-    for line, row in _rows(file, {"uri", "caption"}):
-        uri, caption = (str(row.get(name) or "").strip() for name in ("uri", "caption"))
-        if not uri:
-            raise BadLine(file, line, "uri", "is empty")
-        if len(caption.encode()) > TEXT_LIMIT:
-            raise BadLine(file, line, "caption", f"may have at most {TEXT_LIMIT:,} bytes")
+    for row in _rows(file, {"uri", "caption"}):
+        image, caption = _image(row), _caption(row)
+        if not image:
+            raise row.bad("uri", "is empty")
         if caption:
-            pairs.append((uri if "://" in uri else str(file.parent / uri), caption))
+            pairs.append((image, caption))
     if not pairs:
         raise BadLine(file, 0, "caption", "no row has one")
     return _gathered(pairs)
@@ -74,14 +71,11 @@ def read_captions(file: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         OSError: it cannot be read.
     """
     captions, images = dict[str, None](), dict[str, None]()
-    for line, row in _rows(file, {"caption"}):
-        uri, caption = (str(row.get(name) or "").strip() for name in ("uri", "caption"))
-        if len(caption.encode()) > TEXT_LIMIT:
-            raise BadLine(file, line, "caption", f"may have at most {TEXT_LIMIT:,} bytes")
-        if caption:
+    for row in _rows(file, {"caption"}):
+        if caption := _caption(row):
             captions[caption] = None
-        if uri:
-            images[uri if "://" in uri else str(file.parent / uri)] = None
+        if image := _image(row):
+            images[image] = None
     if not captions:
         raise BadLine(file, 0, "caption", "no row has one")
     return tuple(captions), tuple(images)
@@ -95,32 +89,27 @@ def _gathered(pairs: list[tuple[str, str]]) -> Table:
     return Table(tuple(images), tuple(bearers), tuple(tuple(sorted(places)) for places in bearers.values()))
 
 
-def _rows(file: Path, columns: set[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
-    delimiter = _DELIMITERS.get(file.suffix)
-    return _table(file, delimiter, columns) if delimiter else _jsonl(file)
+def _image(row: Record) -> str:
+    uri = row.text("uri", LINE_LIMIT).strip()
+    return uri if "://" in uri or not uri else str(row.file.parent / uri)
 
 
-def _jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    with file.open(encoding="utf-8-sig") as opened:
-        for number, line in enumerate(opened, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise BadLine(file, number, "", f"is no JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise BadLine(file, number, "", "must be an object with uri and caption")
-            yield number, row
+def _caption(row: Record) -> str:
+    return row.text("caption", TEXT_LIMIT).strip()
 
 
-def _table(file: Path, delimiter: str, columns: set[str]) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _rows(file: Path, columns: set[str]) -> Iterator[Record]:
+    delimiter = _DELIMITERS.get(file.suffix.lower())
+    return _table(file, delimiter, columns) if delimiter else numbered_records(file)
+
+
+def _table(file: Path, delimiter: str, columns: set[str]) -> Iterator[Record]:
     with file.open(encoding="utf-8-sig", newline="") as opened:
         rows = csv.DictReader(opened, delimiter=delimiter, strict=True)
         try:
             if missing := columns - set(rows.fieldnames or ()):
                 raise BadLine(file, 1, min(missing), "there is no such column")
             for row in rows:
-                yield rows.line_num, row
+                yield Record(file, rows.line_num, row)
         except (csv.Error, UnicodeDecodeError) as error:
             raise BadLine(file, rows.line_num + 1, "", f"cannot be read: {error}") from error

@@ -104,7 +104,7 @@ class Towers(nn.Module):
         """
         texts = self._texts(tokens)
         pictures = None if pixels is None else normalize(self.module.encode_image(pixels).float(), dim=-1)
-        return texts, pictures, self.module.logit_scale.exp().clamp(max=100)
+        return texts, pictures, self.module.logit_scale.exp()
 
     def _texts(self, tokens: Tensor) -> Tensor:
         if self._causal is None:
