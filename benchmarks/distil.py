@@ -20,7 +20,7 @@ from benchmarks.proof import Proof
 from services.encoder import onnx_model
 from services.encoder.ports import Model
 from training.distilling.costs import bytes_of, medians, milliseconds
-from training.emoji import picture_id
+from training.emoji import key_of, picture_id
 from training.evaluation.local import LocalModel
 from training.judge import Score, TextSearch, Verdict, evaluate, heldout_names, own_names
 from training.texts import Corpus, Withheld, corpus, normalise
@@ -73,7 +73,7 @@ def bar() -> dict[str, object]:
 
 def known(ids: Sequence[str]) -> Corpus:
     """The texts of pictures, by their ids: which are read and which are asked."""
-    return corpus("".join(chr(int(code, 16)) for code in one.split("-")) for one in ids)
+    return corpus(map(key_of, ids))
 
 
 def taught(ids: Sequence[str], joined: int = JOINED) -> Iterator[tuple[str, str]]:

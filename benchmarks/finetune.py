@@ -29,7 +29,7 @@ from torch import load as load_state
 from benchmarks.emoji import CHECKOUT, MODEL, draw, read
 from benchmarks.proof import Proof
 from services.encoder.model import load
-from training.emoji import picture_id
+from training.emoji import key_of, picture_id
 from training.evaluation.evaluating import Plan, evaluate
 from training.evaluation.local import LocalModel
 from training.evaluation.queries import Query, QuerySet
@@ -88,7 +88,7 @@ def bar() -> dict[str, object]:
 
 def split_of(ids: Sequence[str], known_languages: Sequence[str] = LANGUAGES) -> Split:
     """What may be read and what is asked, by the rules that hold for all languages."""
-    keys = ["".join(chr(int(code, 16)) for code in one.split("-")) for one in ids]
+    keys = [key_of(one) for one in ids]
     known = corpus(keys)
     said = tuple(phrases(keys, (LANGUAGE,)))
     asked_before = {query.text for query in (*known.heldout_names, *known.heldout_keywords)}

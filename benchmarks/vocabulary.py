@@ -23,7 +23,7 @@ from services.encoder.onnx_model import load
 from services.gateway.settings import GatewaySettings
 from services.gateway.vocabulary import Vocabulary, read_vocabulary
 from sightline.queries import Text
-from training.emoji import picture_id
+from training.emoji import key_of, picture_id
 from training.evaluation.comparison import compare
 from training.evaluation.evaluating import Plan, evaluate
 from training.evaluation.local import LocalModel
@@ -73,7 +73,7 @@ def halves(ids: Collection[str]) -> tuple[frozenset[str], frozenset[str]]:
 
 def of_pictures(ids: Collection[str], share: float, languages: Sequence[str] = LANGUAGES) -> Vocabulary:
     """The gateway's vocabulary of what CLDR says of pictures, by way of SKOS in Turtle."""
-    keys = ["".join(chr(int(code, 16)) for code in one.split("-")) for one in sorted(ids)]
+    keys = [key_of(one) for one in sorted(ids)]
     with TemporaryDirectory() as folder:
         thesaurus, table = Path(folder) / "emoji.ttl", Path(folder) / "emoji.csv"
         graph_of(phrases(keys, languages)).serialize(thesaurus, "turtle", encoding="utf-8")

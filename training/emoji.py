@@ -79,6 +79,11 @@ def picture_id(key: str) -> str:
     return "-".join(f"{ord(character):x}" for character in key)
 
 
+def key_of(identifier: str) -> str:
+    """The code points of the picture with this id."""
+    return "".join(chr(int(code, 16)) for code in identifier.split("-"))
+
+
 def pictures() -> tuple[Picture, ...]:
     """Every distinct picture that CLDR has an English name for, in Unicode's order; images are 136 x 136 RGBA."""
     draw = Pen(sources.font_file())

@@ -7,6 +7,7 @@ from pathlib import Path
 from benchmarks import finetune
 from benchmarks.emoji import MODEL, read
 from benchmarks.proof import Proof
+from training.emoji import key_of
 from training.texts import corpus, name_is_held_out
 
 
@@ -24,7 +25,7 @@ def test_what_is_asked_is_not_read(pictures: Path) -> None:
     assert not read_texts & (asked | watched)
     assert not asked & watched
     assert not any(name_is_held_out(one.picture, "sw") for one in split.new if one.kind == "name")
-    assert {phrase.text for phrase in split.known} <= {phrase.text for phrase in corpus(_keys(ids)).training}
+    assert {phrase.text for phrase in split.known} <= {phrase.text for phrase in corpus(map(key_of, ids)).training}
 
 
 def test_both_languages_are_judged(pictures: Path) -> None:
@@ -47,7 +48,3 @@ def test_a_tuning_that_does_not_pay_fails() -> None:
     finetune.judge(little, before, {"sw": 0.4, "en": 0.8, "de": 0.7})
     finetune.judge(lossy, before, {"sw": 0.6, "en": 0.77, "de": 0.68})
     assert [len(proof.faults) for proof in (good, little, lossy)] == [0, 1, 1]
-
-
-def _keys(ids: list[str]) -> list[str]:
-    return ["".join(chr(int(code, 16)) for code in one.split("-")) for one in ids]

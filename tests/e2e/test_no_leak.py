@@ -12,6 +12,7 @@ from benchmarks.emoji import draw, read
 from benchmarks.no_leak import HeldOut, Numbers, Said
 from benchmarks.proof import Proof
 from training.batches import TextBatches
+from training.emoji import key_of
 from training.texts import LANGUAGES, Corpus, Phrase, Withheld, corpus
 
 # Two pictures, and for each a keyword that is held out, none of whose texts tells it away.
@@ -26,8 +27,7 @@ CLEAN = {APPLE: ["red apple", "manzana roja"], DOG: ["dog face", "fruity"]}
 
 @cache
 def keys() -> tuple[str, ...]:
-    ids = [picture.id for picture in read(draw())]
-    return tuple("".join(chr(int(code, 16)) for code in one.split("-")) for one in ids)
+    return tuple(key_of(picture.id) for picture in read(draw()))
 
 
 @cache
