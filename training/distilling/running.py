@@ -29,7 +29,7 @@ from training.evaluation.comparison import Comparison, compare
 from training.evaluation.evaluating import evaluate
 from training.evaluation.local import LocalModel, spread
 from training.evaluation.report import read_report, write_report
-from training.export import MERGES_FILE, ExportError, export, write_tokenizer
+from training.export import MERGES_FILE, export, write_tokenizer
 from training.finetuning.loop import Plan
 from training.finetuning.running import BANK, Judged, vectors_of
 from training.finetuning.work import claim
@@ -202,7 +202,7 @@ class _Run:
             return found
         try:
             export(self._plain, ours)
-        except (ExportError, torch.onnx.OnnxExporterError) as error:
+        except Exception as error:  # it fails in as many ways as there are towers, and the student is made by now
             self._log(f"the teacher is measured by torch, since it cannot be exported: {error}"[:500])
             return None
         return ours
