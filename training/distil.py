@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
-from training.distilling.running import Done, Task, distil
+from training.distilling.running import Costs, Done, Task, distil
 from training.evaluation.comparison import write_comparison
 from training.evaluation.page import comparison_page
 from training.evaluation.pictures import thumbnails
@@ -75,7 +75,8 @@ def _task(given: argparse.Namespace) -> Task:
 def _tell(done: Done, task: Task, given: argparse.Namespace) -> None:
     before, after = done.teacher, done.student
     costs = {
-        "megabytes": (f"{before.bytes / 1e6:.2f}", f"{after.bytes / 1e6:.2f}"),
+        "run by, on one thread": (before.backend, after.backend),
+        "megabytes": (_megabytes(before), _megabytes(after)),
         "CPU ms per text, asked alone": (f"{before.milliseconds:.3f}", f"{after.milliseconds:.3f}"),
     }
     print(f"{task.out}: a student of {task.teacher}")
@@ -91,6 +92,11 @@ def _tell(done: Done, task: Task, given: argparse.Namespace) -> None:
     if given.report:
         page = comparison_page(done.comparison, lambda ids: thumbnails(files, ids), costs)
         given.report.write_text(page, encoding="utf-8")
+
+
+def _megabytes(costs: Costs) -> str:
+    alone = "" if costs.backend == "onnxruntime" else " (weights alone)"
+    return f"{costs.bytes / 1e6:.2f}{alone}"
 
 
 def parser() -> argparse.ArgumentParser:

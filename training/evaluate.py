@@ -4,6 +4,7 @@ python -m training.evaluate queries.jsonl --address localhost:7700 --collection 
 python -m training.evaluate queries.jsonl --model models/emoji --images images.jsonl --json report.json
 python -m training.evaluate compare before.json after.json --report diff.html
 python -m training.evaluate dataset flickr30k FOLDER --out OUT     local copy -> images.jsonl, queries.jsonl
+python -m training.evaluate dataset flickr30k FOLDER --out OUT --model ViT-B-32 --pretrained laion2b_s34b_b79k
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.encoder.exported import is_export_alone
+from services.encoder.backends import choose
+from services.encoder.ports import Model
 from services.encoder.sources import LoadError
 from sightline.errors import SightlineError
 from training.datasets import catalog
-from training.datasets.dataset import DatasetError, write
+from training.datasets.dataset import IMAGES, QUERIES, DatasetError, write
 from training.evaluation.captions import read_captions
 from training.evaluation.cluster import Cluster
 from training.evaluation.comparison import CannotCompare, Comparison, compare, write_comparison
@@ -36,6 +38,7 @@ FAILED, MISTAKEN = 1, 2
 """Exit codes: some queries failed, or nobody answered; what was asked for makes no sense."""
 
 _CALLERS_LIMIT = 256
+_DEPTH_LIMIT = 1 << 40  # the pool is the end, or what a gateway answers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,11 +85,15 @@ def _compare(given: argparse.Namespace) -> int:
 
 
 def _dataset(given: argparse.Namespace) -> int:
+    _check_outputs(given)
     dataset = catalog.DATASETS[given.name](given.root, given.variant)
     write(dataset, given.out)
     print(dataset.asked.about)
     print(f"{len(dataset.pictures):,} pictures, {len(dataset.asked.queries):,} queries: {given.out}")
-    return 0
+    if not (given.address or given.model):
+        return 0
+    given.queries, given.images = given.out / QUERIES, given.out / IMAGES
+    return _evaluate(given)
 
 
 def _check_outputs(given: argparse.Namespace) -> None:
@@ -107,12 +114,21 @@ def _subject(given: argparse.Namespace) -> Subject:
         return Cluster(given.address, given.collection, callers=given.callers, timeout=given.timeout)
     if not given.images:
         raise ValueError("--model needs --images: the pictures to rank")
-    # Only here, so that judging a cluster needs no torch.
-    from services.encoder import model, onnx_model  # noqa: PLC0415
-    from training.evaluation.local import LocalModel  # noqa: PLC0415
+    from training.evaluation.local import LocalModel  # noqa: PLC0415 - a cluster is judged without it
 
-    load = onnx_model.load if is_export_alone(given.model) else model.load
-    return LocalModel(load(given.model, given.pretrained), locations(read_rows(given.images)), _progress("pictures"))
+    return LocalModel(_loaded(given), locations(read_rows(given.images)), _progress("pictures"))
+
+
+def _loaded(given: argparse.Namespace) -> Model:
+    """The model, by the library that the encoder would take. It remembers no text: tokenizing counts as time."""
+    # Only here, and one alone: an export runs where torch is not installed.
+    if choose("auto", given.model, "auto") == "onnx":
+        from services.encoder import onnx_model  # noqa: PLC0415
+
+        return onnx_model.load(given.model, given.pretrained, remembered_texts=1)
+    from services.encoder import model  # noqa: PLC0415
+
+    return model.load(given.model, given.pretrained, remembered_texts=1)
 
 
 def _pictures(given: argparse.Namespace) -> Pictures:
@@ -179,20 +195,25 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument("queries", type=Path, help="JSONL with judgments, or topics, or a table of captions")
     parser.add_argument("--qrels", type=Path, help="judgments in TREC's format; the queries are then topics")
     parser.add_argument("--captions", action="store_true", help="the queries are captions of the images themselves")
-    asked = parser.add_mutually_exclusive_group(required=True)
+    _add_subject(parser, required=True)
+    parser.add_argument("--images", type=Path, help="the pool of --model: a folder, or JSONL as the indexer takes it")
+    return parser
+
+
+def _add_subject(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """What is asked, how, and where what came of it is written."""
+    asked = parser.add_mutually_exclusive_group(required=required)
     asked.add_argument("--address", help="host:port of a running cluster's gateway")
     asked.add_argument("--model", help="a model to run here: a folder, hf-hub:REPOSITORY, or open_clip's name")
     parser.add_argument("--collection", default="", help="of the cluster; may be left out where there is one alone")
     parser.add_argument("--callers", type=_whole(_CALLERS_LIMIT), default=1, help="queries under way at a time")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds for each call")
     parser.add_argument("--pretrained", default="", help="beside open_clip's name: a tag, or a file of weights")
-    parser.add_argument("--images", type=Path, help="the pool of --model: a folder, or JSONL as the indexer takes it")
-    parser.add_argument("--depth", type=_whole(CUTOFF_LIMIT), default=DEPTH, help="how many hits to look at")
+    parser.add_argument("--depth", type=_whole(_DEPTH_LIMIT), default=DEPTH, help="how many hits to look at")
     parser.add_argument("--cutoffs", type=_cutoffs, default=(), help="the k of Recall@k, such as 1,5,10")
     parser.add_argument("--resamples", type=_whole(100_000), default=RESAMPLES, help="of the bootstrap")
     parser.add_argument("--seed", type=int, default=SEED, help="of its draws")
     _add_outputs(parser)
-    return parser
 
 
 def _compare_parser() -> argparse.ArgumentParser:
@@ -209,12 +230,15 @@ def _compare_parser() -> argparse.ArgumentParser:
 
 def _dataset_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m training.evaluate dataset", description="Reads a local copy of a published dataset."
+        prog="python -m training.evaluate dataset",
+        description="Reads a local copy of a published dataset; with --model or --address, asks its queries too.",
     )
     parser.add_argument("name", choices=sorted(catalog.DATASETS))
     parser.add_argument("root", type=Path, help="where its files are; for emoji, where to draw them")
     parser.add_argument("--variant", default="", help=catalog.VARIANTS)
-    parser.add_argument("--out", type=Path, required=True, help="folder for images.jsonl and queries.jsonl")
+    parser.add_argument("--out", type=Path, required=True, help=f"folder for {IMAGES} and {QUERIES}")
+    _add_subject(parser, required=False)
+    parser.set_defaults(captions=False, qrels=None)
     return parser
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,7 @@ def test_coco_text_asks_for_words_that_can_be_read(cocotext: Path) -> None:
         "stop": {"1.jpg", "2.jpg"},
     }
     assert read.asked.pool == 10_000
+    assert "no published figure is comparable" in read.asked.about
 
 
 def test_coco_text_of_another_format_is_refused(cocotext: Path) -> None:
@@ -212,6 +215,19 @@ def test_a_model_is_evaluated_over_files(flickr: Path, tmp_path: Path) -> None:
     assert found.pool == {"images": 2, "protocol": 1_000}
     assert "ranks 1,000 images, here 2" in found.warnings[0]
     assert found.latency_ms["p50"] > 0
+
+
+def test_the_one_command_of_the_page_runs(flickr: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command of docs/evaluation.md goes from a local copy to a report, here with a tiny copy and a tiny model."""
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    [command] = [body for body in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) if "flickr" in body]
+    command = command.replace("--pretrained laion2b_s34b_b79k", "").replace("\\\n", "")
+    instead = {"~/flickr30k": str(flickr), "ViT-B-32": str(tiny_clip(tmp_path / "tiny"))}
+    words = [instead.get(word, word) for word in shlex.split(command)]
+    monkeypatch.chdir(tmp_path)
+    assert words[:3] == [".venv/bin/python", "-m", "training.evaluate"]
+    assert main(words[3:]) == 0
+    assert "1.jpg" in Path("flickr30k.html").read_text()
 
 
 def test_composed_queries_start_from_the_reference(fashion: Path, tmp_path: Path) -> None:

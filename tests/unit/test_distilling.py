@@ -7,6 +7,7 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from services.encoder import onnx_model
 from services.encoder.__main__ import load_model
 from services.encoder.backends import choose
 from services.encoder.exported import read
-from services.encoder.model import load
+from services.encoder.model import OpenClipModel, load
 from services.encoder.ports import Model, Vectors
 from services.encoder.settings import EncoderSettings
 from services.encoder.sources import LoadError
@@ -27,6 +28,7 @@ from training.distilling.lessons import Lessons, taught
 from training.distilling.running import Task, distil
 from training.distilling.tower import PieceTower
 from training.evaluation.lines import BadLine
+from training.export import SAMPLES, ExportError
 from training.finetuning.loop import Plan
 from training.finetuning.table import read_captions
 
@@ -62,6 +64,14 @@ def quiet(said: str) -> None:
 def whole(teacher: Path, images: list[str], tmp_path_factory: pytest.TempPathFactory) -> Task:
     """A task that has been done."""
     done = task(teacher, tmp_path_factory.mktemp("whole"), images=images)
+    distil(done, quiet)
+    return done
+
+
+@pytest.fixture(scope="module")
+def own_words(teacher: Path, tmp_path_factory: pytest.TempPathFactory) -> Task:
+    """One whose student has a tokenizer of its own."""
+    done = task(teacher, tmp_path_factory.mktemp("own"), vocabulary=540)
     distil(done, quiet)
     return done
 
@@ -130,11 +140,9 @@ def test_how_weights_are_kept_changes_size_and_hardly_vectors(whole: Task, tmp_p
     assert (in_bytes * in_halves).sum(axis=1).min() > 0.995
 
 
-def test_a_student_may_have_a_tokenizer_of_its_own(teacher: Path, tmp_path: Path) -> None:
+def test_a_student_may_have_a_tokenizer_of_its_own(own_words: Task) -> None:
     """With a vocabulary, merges are learnt from the captions, and any text in any alphabet has ids."""
-    distil(task(teacher, tmp_path, vocabulary=540), quiet)
-    student = onnx_model.load(str(tmp_path / "student"))
-    said = read(tmp_path / "student")
+    student, said = onnx_model.load(str(own_words.out)), read(own_words.out)
     assert said.cut
     assert said.cut.vocabulary <= 540
     assert all(ids.max() == said.cut.vocabulary - 1 for ids in student.prepare_texts(["красный", "grass", "红苹果 🍎"]))
@@ -231,11 +239,61 @@ def test_the_command_reports_what_is_kept_and_what_it_costs(
     assert main([str(teacher), str(tmp_path / "captions.csv"), *options]) == 0
     told, page = capsys.readouterr().out, (tmp_path / "page.html").read_text()
     found = json.loads((tmp_path / "page.json").read_text())
-    assert found["costs"]["after"]["bytes"] == bytes_of(tmp_path / "student") < found["costs"]["before"]["bytes"]
+    before, after = found["costs"]["before"], found["costs"]["after"]
+    assert after["bytes"] == bytes_of(tmp_path / "student") < before["bytes"]
+    assert before["bytes"] == bytes_of(tmp_path / "student.work" / "teacher")
+    assert before["backend"] == after["backend"] == "onnxruntime"
     assert "CPU ms per text" in told
     assert "CPU ms per text" in page
     assert "hit@1" in told
     assert found["before"]["subject"]["model"]["digest"] != found["after"]["subject"]["model"]["digest"]
+
+
+def test_a_teacher_that_cannot_be_exported_is_run_by_torch(
+    whole: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its costs say so, and torch has one thread while they are measured, as many as before afterwards."""
+    threads: dict[str, int] = {}
+
+    def refuse(*_: object) -> None:
+        raise ExportError("not this one")
+
+    def told(models: dict[str, Model], *_: object) -> dict[str, list[float]]:
+        threads["measured"] = torch.get_num_threads()
+        assert isinstance(models["teacher"], OpenClipModel)
+        return {name: [1.0] for name in models}
+
+    monkeypatch.setattr("training.distilling.running.export", refuse)
+    monkeypatch.setattr("training.distilling.running.milliseconds", told)
+    before, said = torch.get_num_threads(), list[str]()
+    torch.set_num_threads(2)
+    try:
+        done = distil(replace(whole, work=tmp_path / "work", out=tmp_path / "out"), said.append)
+        threads["afterwards"] = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+    assert (done.teacher.backend, done.student.backend) == ("torch", "onnxruntime")
+    assert threads == {"measured": 1, "afterwards": 2}
+    assert "not this one" in said[-1]
+
+
+@pytest.mark.parametrize("done", ["whole", "own_words"])
+def test_the_example_of_the_page_encodes_as_the_encoder_does(done: str, request: pytest.FixtureRequest) -> None:
+    """With numpy and onnxruntime alone the page's example has the encoder's ids, in any alphabet, and its vector."""
+    student: Path = request.getfixturevalue(done).out
+    page = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+    [example] = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(example.replace("./student", str(student)), "distillation.md", "exec"), names)
+    encoder = onnx_model.load(str(student))
+    np.testing.assert_allclose(names["vectors"], vectors(encoder, ("a red square",)), atol=1e-6)
+    texts = ["", "A Ruby's_tail!! 1234", "many words " * 99, *(text for text in SAMPLES if text not in _MENDED)]
+    for text, ids in zip(texts, encoder.prepare_texts(texts), strict=True):
+        assert names["ids_of"](text) == list(ids), text
+
+
+_MENDED = ("fish &amp;amp; chips &lt;b&gt;", "ﬁne “quotes” – dashes… and café", *(s for s in SAMPLES if "<start" in s))
+"""What the encoder does more with."""
 
 
 def test_a_table_needs_captions_and_no_images(tmp_path: Path) -> None:

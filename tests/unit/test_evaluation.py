@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Drawn
 from scipy import stats
 
+from services.encoder.ports import Card, Vectors
+from services.pictures import Preparation
 from sightline import FakeClient
 from sightline import Image as Indexed
 from sightline.queries import ImageId, Text
@@ -19,6 +24,8 @@ from tests.sdk_server import Servicer, served_apart
 from tests.unit.test_cli import webp
 from training.evaluate import main
 from training.evaluation import BadLine, Cluster, compare, evaluate, read_captions, read_queries, read_report, read_trec
+from training.evaluation.evaluating import Plan
+from training.evaluation.local import LocalModel
 from training.evaluation.measures import measure, measure_names
 from training.evaluation.page import comparison_page, report_page
 from training.evaluation.queries import Query, QuerySet
@@ -28,6 +35,7 @@ from training.evaluation.resampling import estimates, holm, p_values, resampled_
 from training.evaluation.searching import Found, Progress, Run
 from training.evaluation.slices import slices
 
+CHECKOUT = Path(__file__).parents[2]
 HOSTILE = '</title><script src="https://evil.example/x.js"></script><img onerror=alert(1) src=x> & "\' \u202e'
 
 
@@ -316,6 +324,63 @@ def test_a_cluster_is_evaluated_and_compared(tmp_path: Path, capsys: pytest.Capt
     assert "hit@1" in capsys.readouterr().out
 
 
+def test_neither_clusters_nor_exports_need_torch(tmp_path: Path) -> None:
+    """Where torch is not installed a cluster is judged, and so is a folder that holds an export."""
+    queries = lines(tmp_path / "q.jsonl", {"text": "red apple", "right": ["apple"]})
+    Drawn.new("RGB", (32, 32), "red").save(tmp_path / "apple.png")
+    images = lines(tmp_path / "images.jsonl", {"id": "apple", "uri": "apple.png"})
+    without = "import sys; sys.modules |= {'torch': None, 'open_clip': None}; from training.evaluate import main; "
+    command = [sys.executable, "-c", f"{without} sys.exit(main(sys.argv[1:]))", str(queries)]
+    with served_apart(Servicer(FakeClient(IMAGES))) as address:
+        for told in (["--address", address], ["--model", "models/emoji", "--images", str(images)]):
+            assert subprocess.run([*command, *told], cwd=CHECKOUT, check=False).returncode == 0
+
+
+class Lettered:
+    """A model whose vector of a text is its length, and which keeps what it is asked."""
+
+    card = Card("lettered", "0" * 64, 2, Preparation(1, 1, "squash", "bicubic", 0))
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def prepare_texts(self, texts: Sequence[str]) -> Sequence[str]:
+        self.asked.append(tuple(texts))
+        return texts
+
+    def run_texts(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts
+
+    def finish(self, texts: Sequence[str]) -> Vectors:
+        return np.array([[1, len(text)] for text in texts], dtype=np.float32)
+
+
+def ranked_by(model: Lettered, pictures: int) -> LocalModel:
+    """The model as a subject, with so many pictures that are alike."""
+    pool = Pool([f"{number:05}" for number in range(pictures)], np.eye(2, dtype=np.float32)[[0] * pictures])
+    return LocalModel(model, {}, pool=pool)  # type: ignore[arg-type]
+
+
+def test_latencies_are_of_texts_that_were_not_read_before() -> None:
+    """The sample comes from all over the set, and each of it is asked alone before the batches."""
+    model = Lettered()
+    report = evaluate(asked(*(Query(str(n), f"query {n}", {"00000": 1}) for n in range(1_000))), ranked_by(model, 3))
+    alone = [texts[0] for texts in model.asked if len(texts) == 1 and texts[0].startswith("query")]
+    assert alone == [f"query {n}" for n in range(0, 1_000, 5)]
+    assert [len(texts) for texts in model.asked] == [1] * (20 + 200) + [64] * 15 + [40]
+    assert [judged.ms is not None for judged in report.queries[:6]] == [True, False, False, False, False, True]
+
+
+def test_depth_reaches_as_far_as_the_pool() -> None:
+    """A query that is right on more images than are looked at is warned of; a model can look at all."""
+    queries = asked(Query("1", "word", {f"{number:05}": 1 for number in range(1_500)}))
+    shallow, deep = (evaluate(queries, ranked_by(Lettered(), 1_500), Plan(depth=depth)) for depth in (1_000, 1_500))
+    assert shallow.overall.measures["ap"].mean == pytest.approx(2 / 3)
+    assert "1 queries have more right answers than the 1,000 images" in shallow.warnings[0]
+    assert deep.overall.measures["ap"].mean == 1
+    assert deep.warnings == ()
+
+
 def test_a_query_that_fails_counts_as_nothing_found() -> None:
     """It is listed with its error, warned of, and does not end the run."""
     queries = asked(Query("1", "red apple", {"apple": 1}), Query("2", "", {"x": 1}, terms=((1.0, ImageId("nobody")),)))
@@ -334,6 +399,7 @@ def test_a_query_that_fails_counts_as_nothing_found() -> None:
         (["{q}", "--model", "models/emoji"], 2, "--model needs --images"),
         (["{missing}", "--address", "x"], 2, "No such file"),
         (["{q}", "--address", "x", "--json", "{missing}/r.json"], 2, "there is no folder"),
+        (["{q}", "--address", "x", "--depth", "1001"], 2, "largest top_k of a cluster, 1,000"),
         (["compare", "{q}", "{q}"], 2, "is no report"),
         (["dataset", "coco", "{missing}", "--out", "{missing}"], 2, "dataset_coco.json"),
     ],

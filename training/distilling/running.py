@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from training.distilling.loop import Distiller
 from training.distilling.tower import PieceTower
 from training.evaluation.comparison import Comparison, compare
 from training.evaluation.evaluating import evaluate
-from training.evaluation.local import LocalModel
+from training.evaluation.local import LocalModel, spread
 from training.evaluation.report import read_report, write_report
-from training.export import MERGES_FILE, write_tokenizer
+from training.export import MERGES_FILE, export, write_tokenizer
 from training.finetuning.loop import Plan
 from training.finetuning.running import BANK, Judged, vectors_of
 from training.finetuning.work import claim
@@ -77,8 +78,15 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a model costs: bytes, and CPU milliseconds for a text, asked alone."""
+    """What a model costs.
 
+    Attributes:
+        backend: what ran it, on one thread: onnxruntime, or torch where a teacher cannot be exported.
+        bytes: of all files of its export; of its weights alone where torch ran it.
+        milliseconds: CPU time for a text, asked alone.
+    """
+
+    backend: str
     bytes: int
     milliseconds: float
 
@@ -172,18 +180,32 @@ class _Run:
         return vectors_of(self._teacher, images).to(self._task.device) if images else None
 
     def _measured(self) -> Done:
-        task = self._task
+        task, exported = self._task, self._exported()
         student = onnx_model.load(str(task.out), threads=1, remembered_texts=1)
-        exported = is_export(task.teacher)
-        teacher: Model = onnx_model.load(task.teacher, threads=1, remembered_texts=1) if exported else self._plain
+        teacher: Model = onnx_model.load(str(exported), threads=1, remembered_texts=1) if exported else self._plain
         texts = [query.text for query in task.judged.asked.queries if query.text] if task.judged else task.captions
-        took = medians(milliseconds({"teacher": teacher, "student": student}, _spread(texts, ASKED)))
+        with _one_thread():
+            took = medians(milliseconds({"teacher": teacher, "student": student}, spread(texts, ASKED)))
         weights = sum(one.numel() * one.element_size() for one in self._plain.module.state_dict().values())
+        backend, size = ("onnxruntime", bytes_of(exported)) if exported else ("torch", weights)
         return Done(
-            teacher=Costs(bytes_of(Path(task.teacher)) if exported else weights, took["teacher"]),
-            student=Costs(bytes_of(task.out), took["student"]),
+            teacher=Costs(backend, size, took["teacher"]),
+            student=Costs("onnxruntime", bytes_of(task.out), took["student"]),
             comparison=self._compared(student) if task.judged else None,
         )
+
+    def _exported(self) -> Path | None:
+        """The teacher as the student is, so that like is measured with like; None where it cannot be exported."""
+        own, ours = Path(self._task.teacher), self._task.work / "teacher"
+        found = next((folder for folder in (own, ours) if is_export(str(folder))), None)
+        if found:
+            return found
+        try:
+            export(self._plain, ours)
+        except Exception as error:  # it fails in as many ways as there are towers, and the student is made by now
+            self._log(f"the teacher is measured by torch, since it cannot be exported: {error}"[:500])
+            return None
+        return ours
 
     def _compared(self, student: Model) -> Comparison:
         judged, work = self._task.judged, self._task.work
@@ -194,9 +216,15 @@ class _Run:
         return compare(read_report(work / "before.json"), read_report(work / "after.json"))
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch, as onnxruntime has where costs are measured."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 _DECIDING = ("vocabulary", "width", "hidden", "dropout", "batch")
-
-
-def _spread(texts: Sequence[str], most: int) -> Sequence[str]:
-    """At most so many of the texts, from all over the list."""
-    return [texts[place * len(texts) // most] for place in range(most)] if len(texts) > most else texts

@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from services.gateway.questions import MAX_TOP_K
 from sightline import Client, Collection, SearchResult, StoredImage
 from sightline.errors import SightlineError
 from sightline.surface import SearchClient
 from training.evaluation.queries import Query
-from training.evaluation.searching import Found, Progress, Run
+from training.evaluation.searching import WARM_UP, Found, Progress, Run
 
-WARM_UP = 20
 _THUMBNAILS = 64  # that one call may ask for
 
 
@@ -36,9 +36,12 @@ class Cluster:
         """See Subject. All answers are of one generation, over all shards.
 
         Raises:
+            ValueError: the depth is beyond the largest top_k.
             SightlineError: there is no such collection, or nobody there. A query that fails alone is a Found with its
                 error.
         """
+        if depth > MAX_TOP_K:
+            raise ValueError(f"a depth of {depth:,} is beyond the largest top_k of a cluster, {MAX_TOP_K:,}")
         return asyncio.run(self._run(queries, depth, progress))
 
     def pictures(self, ids: Sequence[str]) -> dict[str, bytes]:
@@ -70,9 +73,7 @@ class Cluster:
         )
 
     async def _warm_up(self, client: Client, collection: Collection, depth: int) -> None:
-        # Questions of its own: an answer that is asked for later would then come out of the cache.
-        greetings = [Query(str(number), f"warming up {number}", {}) for number in range(WARM_UP)]
-        await asyncio.gather(*(_ask(client, collection, greeting, depth) for greeting in greetings))
+        await asyncio.gather(*(_ask(client, collection, greeting, depth) for greeting in WARM_UP))
 
     async def _pictures(self, ids: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}

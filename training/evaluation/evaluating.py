@@ -120,13 +120,18 @@ def _warnings(asked: QuerySet, run: Run, errors: int, depth: int) -> list[str]:
     warnings = []
     if asked.pool and asked.pool != run.pool:
         warnings.append(
-            f"The protocol ranks {asked.pool:,} images, here {run.pool:,} were ranked: these figures cannot be held "
-            "against published ones."
+            f"The protocol ranks {asked.pool:,} images, here {run.pool:,} were ranked: these figures are no figures of "
+            "that protocol."
         )
     if errors:
         warnings.append(f"{errors:,} of {len(asked.queries):,} queries failed and count as having found nothing.")
     if cached := sum(count for name, count in run.counts.items() if name.startswith("cache hit")):
         warnings.append(f"{cached:,} answers came out of the cache: latencies and rate are partly the cache's.")
+    if deep := sum(len(query.right) > min(depth, run.pool) for query in asked.queries):
+        warnings.append(
+            f"{deep:,} queries have more right answers than the {min(depth, run.pool):,} images that were looked at: "
+            "mAP counts the rest as not found."
+        )
     if short := sum(len(one.ids) < min(depth, run.pool) and not one.error for one in run.found):
         warnings.append(f"{short:,} queries were answered with fewer images than were asked for.")
     return warnings

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,19 @@ from sightline.queries import ImageId, Part, Text
 from training.evaluation.pictures import open_file, thumbnails
 from training.evaluation.queries import Query
 from training.evaluation.ranking import Pool
-from training.evaluation.searching import Found, Progress, Run
+from training.evaluation.searching import WARM_UP, Found, Progress, Run
 
 BATCH = 64
 TIMED = 200
-"""So many queries are also asked one by one, to take their time."""
+"""So many queries, from all over the set, are also asked one by one, to take their time."""
 
 Vectors = NDArray[np.float32]
+T = TypeVar("T")
+
+
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many of the items, evenly from all over them."""
+    return [items[place * len(items) // most] for place in range(most)] if len(items) > most else items
 
 
 class LocalModel:
@@ -56,6 +64,8 @@ class LocalModel:
             SightlineError: a picture cannot be read, or there are none.
         """
         pool, found = self._encoded(), list[Found]()
+        # First, so that no text is one that the model has read before.
+        times = self._times(queries, depth)
         began = time.monotonic()
         for start in range(0, len(queries), BATCH):
             questions, errors = self._questions(queries[start : start + BATCH])
@@ -65,20 +75,24 @@ class LocalModel:
             ]
             progress(len(found), len(queries))
         seconds = time.monotonic() - began
-        times = [self._time(query, depth) for query in queries[:TIMED]]
-        timed = [Found(one.ids, one.scores, ms, one.error) for one, ms in zip(found, times, strict=False)]
         card = self._model.card
         return Run(
-            found=(*timed, *found[len(timed) :]),
+            found=tuple(replace(one, ms=times.get(place)) for place, one in enumerate(found)),
             subject={"kind": "model", "model": {"name": card.name, "digest": card.digest, "dimension": card.dimension}},
             pool=len(pool.ids),
             queries_per_second=len(queries) / seconds,
-            timing=f"in process: rate in batches of {BATCH}, latencies of {len(times)} queries asked alone",
+            timing=f"in process: rate in batches of {BATCH}, latencies of {len(times)} queries asked alone first",
         )
 
     def pictures(self, ids: Sequence[str]) -> dict[str, bytes]:
         """See Subject: WebP of at most 256 pixels a side."""
         return thumbnails(self._files, ids)
+
+    def _times(self, queries: Sequence[Query], depth: int) -> dict[int, float]:
+        """Milliseconds of a sample, by place."""
+        for greeting in WARM_UP:
+            self._time(greeting, depth)
+        return {place: self._time(queries[place], depth) for place in spread(range(len(queries)), TIMED)}
 
     def _time(self, query: Query, depth: int) -> float:
         began = time.monotonic()

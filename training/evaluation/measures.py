@@ -12,13 +12,14 @@ AP and RR look as deep as was asked for. Where every query has one right answer,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pytrec_eval
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+_AT_A_TIME = 500  # queries: trec_eval is handed everything that was found, by name
 
 
 def measure_names(cutoffs: Sequence[int]) -> tuple[str, ...]:
@@ -38,18 +39,28 @@ def measure(ranked: Sequence[Sequence[str]], right: Sequence[Mapping[str, int]],
     Returns:
         float64 [queries, measures], between 0 and 1; the columns are `measure_names(cutoffs)`.
     """
+    columns = [_trec_name(name) for name in measure_names(cutoffs)]
+    ks = ",".join(map(str, cutoffs))
+    wanted = {f"success.{ks}", f"recall.{ks}", "map", f"ndcg_cut.{max(cutoffs)}", "recip_rank"}
+    rows = list[list[float]]()
+    for start in range(0, len(ranked), _AT_A_TIME):
+        some = slice(start, start + _AT_A_TIME)
+        rows += [[values[column] for column in columns] for values in _measured(ranked[some], right[some], wanted)]
+    return np.array(rows, dtype=np.float64).reshape(len(ranked), len(columns))
+
+
+def _measured(
+    ranked: Sequence[Sequence[str]], right: Sequence[Mapping[str, int]], wanted: set[str]
+) -> Iterator[Mapping[str, float]]:
+    """trec_eval's values of each query, by its own names for measures."""
     judged, found = {}, {}
     for number, (ids, grades) in enumerate(zip(ranked, right, strict=True)):
         # To trec_eval a name ends at its first NUL, and ties go by name: ranks for names and scores leave no choice.
         names = {identifier: str(place) for place, identifier in enumerate(dict.fromkeys([*ids, *grades]))}
         judged[str(number)] = {names[identifier]: grade for identifier, grade in grades.items()}
         found[str(number)] = {names[identifier]: -float(rank) for rank, identifier in enumerate(ids)}
-    ks = ",".join(map(str, cutoffs))
-    wanted = {f"success.{ks}", f"recall.{ks}", "map", f"ndcg_cut.{max(cutoffs)}", "recip_rank"}
     values = pytrec_eval.RelevanceEvaluator(judged, wanted).evaluate(found)
-    columns = [_trec_name(name) for name in measure_names(cutoffs)]
-    rows = [[values[str(number)][column] for column in columns] for number in range(len(ranked))]
-    return np.array(rows, dtype=np.float64).reshape(len(ranked), len(columns))
+    return (values[str(number)] for number in range(len(ranked)))
 
 
 def _trec_name(name: str) -> str:

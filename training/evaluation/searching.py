@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from training.evaluation.queries import Query
 
+WARM_UP = tuple(Query(str(number), f"warming up {number}", {}) for number in range(20))
+"""Asked before time is taken. Questions of its own: the answer of another would be remembered."""
+
 Progress = Callable[[int, int], None]
 """Told how many are done, of how many."""
 
