@@ -401,10 +401,20 @@ def test_the_page_is_as_good_as_its_commands(tmp_path: Path) -> None:
     blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     commands = [shlex.split(block.replace("\\\n", " ")) for block in blocks]
     given = [parser().parse_args(words[words.index("training.finetune") + 1 :]) for words in commands]
-    assert [one.train for one in given] == ["text", "both"]
+    assert [one.train for one in given] == ["text", "both", "text", "both", "text"]
     named = set(re.findall(r"--[a-z][a-z-]+", page)) - {"--nproc-per-node", "--model"}
     assert named <= set(re.findall(r"--[a-z][a-z-]+", parser().format_help()))
+    told = {name: said.strip() for name, said in re.findall(r"^\| `(--[a-z-]+)` \|(.*?)\|", page, re.MULTILINE)}
+    defaults = {action.option_strings[-1]: action.default for action in parser()._actions if action.option_strings}
+    assert told == {name: _shown(defaults[name]) for name in told}
     [rows] = re.findall(r"^```csv\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "shop.csv").write_text(rows)
     table = read_table(tmp_path / "shop.csv")
     assert (len(table.images), len(table.captions)) == (2, 3)
+
+
+def _shown(default: object) -> str:
+    """A default as the page shows it."""
+    if isinstance(default, str):
+        return f"`{default}`"
+    return "" if default is None else "off" if default is False else str(default)
