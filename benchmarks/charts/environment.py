@@ -44,9 +44,12 @@ def faults(values: Values, objects: list[Object]) -> list[str]:
         ours = PLACED.get(role, set()) | PLACED_EVERYWHERE
         said = {name: value for name, value in told.items() if name not in ours}
         spoken = {name: value for name, value in here.items() if name not in ours | LOCAL}
-        if "drain_seconds" in said:
+        settings = _settings_said(values, one)
+        if "drain_seconds" in settings:
             spoken["drain_seconds"] = here["drain_seconds"]
-        if role == "encoder" and "threads" not in _settings_said(values, one):
+        else:
+            said.pop("drain_seconds")
+        if role == "encoder" and "threads" not in settings:
             # One thread a core: of the pod's there, of the machine's here.
             said["threads"] = spoken["threads"] = "each"
         if said != spoken:
@@ -89,9 +92,10 @@ def locally(values: Values) -> dict[str, dict[str, str]]:
 
 
 def _settings_said(values: Values, one: Object) -> Mapping[str, Any]:
-    encoder = values.get("encoder", {})
-    pool = encoder.get("pools", {}).get(one["metadata"]["labels"]["sightline.dev/pool"], {})
-    return {**encoder.get("settings", {}), **pool.get("settings", {})}
+    labels = one["metadata"]["labels"]
+    workload = values.get(labels["app.kubernetes.io/component"], {})
+    pool = workload.get("pools", {}).get(labels.get("sightline.dev/pool"), {})
+    return {**workload.get("settings", {}), **pool.get("settings", {})}
 
 
 def _refused(role: str, told: Mapping[str, str]) -> list[str]:

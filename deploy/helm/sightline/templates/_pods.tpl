@@ -10,6 +10,8 @@ Its processes are alike in the rest: health on a plain port, restricted, drained
 */}}
 {{- define "sightline.deployment" -}}
 {{- $pods := include "sightline.over" (dict "base" .root.Values.pods "over" (.values.pods | default dict)) | fromJson -}}
+{{- /* A cluster's DNS may go on naming it for 30 s, and naming no other in its place. Processes alone drain for less. */ -}}
+{{- $settings := merge (dict) (.values.settings | default dict) (dict "drain_seconds" 35) -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -38,13 +40,13 @@ spec:
     spec:
       {{- include "sightline.placement" (dict "pods" $pods "context" .) | nindent 6 }}
       # What processes take to drain, and a little more.
-      terminationGracePeriodSeconds: {{ include "sightline.patience" (.values.settings | default dict) }}
+      terminationGracePeriodSeconds: {{ include "sightline.patience" $settings }}
       containers:
         - name: {{ .component }}
           image: {{ include "sightline.image" (dict "root" .root "component" .component "own" .values.image) | quote }}
           imagePullPolicy: {{ .root.Values.image.pullPolicy }}
           env:
-            {{- list .env (include "sightline.settings" .values.settings) (include "sightline.variables" $pods.env) | join "" | trim | nindent 12 }}
+            {{- list .env (include "sightline.settings" $settings) (include "sightline.variables" $pods.env) | join "" | trim | nindent 12 }}
           {{- with .envFrom | default "" | trim }}
           envFrom: {{- . | nindent 12 }}
           {{- end }}
@@ -169,9 +171,8 @@ readinessProbe:
 
 {{/* Seconds until a process may be killed: it serves on while names expire, finishes what is in flight, and ends. */}}
 {{- define "sightline.patience" -}}
-{{- $drain := ternary .drain_seconds 5 (hasKey . "drain_seconds") -}}
 {{- $grace := ternary .grace_seconds 20 (hasKey . "grace_seconds") -}}
-{{- ceil (addf $drain $grace 10) -}}
+{{- ceil (addf .drain_seconds $grace 10) -}}
 {{- end -}}
 
 {{/* How many. Left to an autoscaler where there is one; but a Deployment that runs keeps its number, which would else
