@@ -22,7 +22,7 @@ from sightline import Filter, attribute
 
 IMAGES = 200_000
 K = 10
-IVF = "IVF1024,PQ128x4fs,RFlat"
+IVF = "IVF1024,PQ128x4fs"
 TYPES = {"share": "int", "near": "int", "far": "int"}
 MATCHING = {"50 %": 5000, "10 %": 1000, "1 %": 100, "0.1 %": 10, "0.01 %": 1}
 """Attributes count ten-thousandths of the images: so many have a lower number."""

@@ -33,7 +33,7 @@ from sightline.errors import SightlineError
 from sightline.v1 import common_pb2
 
 SIZES = (50_000, 200_000)
-INDEXES = {"Flat": 1, "IVF1024,PQ128x4fs,RFlat": 16}
+INDEXES = {"Flat": 1, "IVF1024,PQ128x4fs": 16}
 """By FAISS factory string: how many times more queries are asked of it than of Flat, to measure as long."""
 
 QUERIES, CALLERS, ROUNDS = 300, 32, 7

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.index.engine import faiss, said
+from services.index.engine import core, faiss, said
 from services.index.matching import Matching
 from sightline.errors import FailedPrecondition
 
@@ -36,9 +36,10 @@ class Coarse:
 
     def __init__(self, path: Path, rows: int, dimension: int) -> None:
         try:
-            self._index = faiss.read_index(str(path))
+            self._whole = faiss.read_index(str(path))
         except RuntimeError as exc:
             raise FailedPrecondition(f"{path.name}: {said(exc)}", reason="CORRUPT_GENERATION") from exc
+        self._index = core(self._whole)
         if (self._index.ntotal, self._index.d) != (rows, dimension):
             message = f"{path.name} has {self._index.ntotal} rows of {self._index.d}, not {rows} of {dimension}"
             raise FailedPrecondition(message, reason="CORRUPT_GENERATION")
@@ -105,10 +106,6 @@ def _unwrap(index: Any) -> tuple[Callable[[Vectors], Vectors], Any]:
     if isinstance(index, faiss.IndexPreTransform):
         transform, inner = _unwrap(index.index)
         return (lambda query: transform(_through(index.chain, query))), inner
-    if isinstance(index, faiss.IndexRefine):
-        return _unwrap(index.base_index)
-    if isinstance(index, (faiss.IndexIDMap, faiss.IndexIDMap2)):
-        return _unwrap(index.index)  # its numbers are those of the rows
     return (lambda query: query), index
 
 
@@ -148,9 +145,6 @@ def _parameters(index: Any, k: int, selector: Any = None) -> Any:
     if isinstance(index, faiss.IndexPreTransform):
         inner = _parameters(index.index, k, selector)
         return inner and faiss.SearchParametersPreTransform(index_params=inner)
-    if isinstance(index, faiss.IndexRefine):
-        inner = _parameters(index.base_index, k, selector)
-        return inner and faiss.IndexRefineSearchParameters(k_factor=1.0, base_index_params=inner)
     if isinstance(index, faiss.IndexHNSW):
         return faiss.SearchParametersHNSW(efSearch=max(64, k), sel=selector)
     if isinstance(index, faiss.IndexIVF):

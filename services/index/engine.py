@@ -94,26 +94,34 @@ def train(index: Any, factory: str, sample: NDArray[np.float32]) -> bytes:
     return bytes(faiss.serialize_index(index).tobytes())
 
 
+def core(index: Any) -> Any:
+    """Returns the part of an index that proposes rows; it lives as long as the whole.
+
+    Without `RFlat` and its like, which would keep each vector a second time only to do what the searcher does with the
+    stored ones, and without `IDMap`, since rows number themselves.
+    """
+    index = faiss.downcast_index(index)
+    if isinstance(index, faiss.IndexRefine):
+        return core(index.base_index)
+    if isinstance(index, (faiss.IndexIDMap, faiss.IndexIDMap2)):
+        return core(index.index)
+    return index
+
+
 class Filling:
     """A trained index that takes vectors, and is then written to a file."""
 
     def __init__(self, trained: bytes) -> None:
-        self._index = faiss.deserialize_index(np.frombuffer(trained, np.uint8).copy())
-        # Such an index wants to be told the numbers that the others count.
-        self._numbered = isinstance(self._index, (faiss.IndexIDMap, faiss.IndexIDMap2))
+        self._trained = faiss.deserialize_index(np.frombuffer(trained, np.uint8).copy())
+        self._index = core(self._trained)
 
     def add(self, vectors: NDArray[np.float32]) -> None:
         """Adds float32 [n, d] as the next n rows."""
-        vectors = np.ascontiguousarray(vectors, np.float32)
         with _one_thread():
-            if self._numbered:
-                first = self._index.ntotal
-                self._index.add_with_ids(vectors, np.arange(first, first + len(vectors), dtype=np.int64))
-            else:
-                self._index.add(vectors)
+            self._index.add(np.ascontiguousarray(vectors, np.float32))
 
     def write(self, path: Path) -> None:
-        """Writes the index."""
+        """Writes what `core` leaves of the index."""
         faiss.write_index(self._index, str(path))
 
 

@@ -81,7 +81,8 @@ def vectors(model: Model, texts: tuple[str, ...] = CAPTIONS) -> Vectors:
 
 
 def test_a_run_goes_on_where_it_was_ended(whole: Task, tmp_path: Path) -> None:
-    """A run that is ended between two states and started again writes what one that was not has written."""
+    """A run that is ended between two states and started again writes what one that was not has written, also where states
+    are written less often and another process prepares batches."""
     ended = replace(whole, work=tmp_path / "work", out=tmp_path / "called-otherwise")
 
     def end(said: str) -> None:
@@ -92,7 +93,7 @@ def test_a_run_goes_on_where_it_was_ended(whole: Task, tmp_path: Path) -> None:
         distil(ended, end)
     assert not ended.out.exists()
     said: list[str] = []
-    distil(ended, said.append)
+    distil(replace(ended, plan=replace(ended.plan, save_seconds=1e9, workers=1)), said.append)
     assert said[0] == "going on from step 5"
     one, other = read(whole.out), read(ended.out)
     assert one.name != other.name

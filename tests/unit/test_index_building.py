@@ -30,6 +30,16 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path, factory: str) -> None
     assert ("index.faiss" in built[0]) == (factory != "Flat")
 
 
+@pytest.mark.parametrize("factory", ["IVF4,PQ8np,RFlat", "IVF4,PQ8np,Refine(SQfp16)", "IDMap,IVF4,PQ8np,RFlat"])
+def test_no_vector_is_kept_twice(tmp_path: Path, factory: str) -> None:
+    """An index that refines by copies of the vectors is written without them: the stored vectors decide anyhow."""
+    for name, index in (("without", "IVF4,PQ8np"), ("with", factory)):
+        (tmp_path / name).mkdir()
+        write_shard(tmp_path / name, CORPUS.rows(0, 1), train(index, 32, CORPUS.vectors))
+    without, written = ((tmp_path / name / "index.faiss").read_bytes() for name in ("without", "with"))
+    assert written == without
+
+
 def test_a_shard_may_be_empty(tmp_path: Path) -> None:
     """A shard that no image falls into is written like any other."""
     assert write_shard(tmp_path, [], train("Flat", 32, CORPUS.vectors[:0])) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ class _Run:
     def __call__(self) -> Done:
         task, teacher = self._task, self._teacher
         learnt = hashlib.sha256(repr((task.captions, task.images)).encode()).hexdigest()
-        facts = {"teacher": teacher.card.digest, "learnt": learnt, "plan": asdict(task.plan)}
+        facts = {"teacher": teacher.card.digest, "learnt": learnt, "plan": task.plan.deciding()}
         claim(task.work, facts | {name: getattr(task, name) for name in _DECIDING})
         tokenizer = self._tokenizer()
         tower, ids = self._student(tokenizer)

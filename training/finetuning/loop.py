@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -49,6 +49,10 @@ class Plan:
     save_seconds: float = 60.0
     max_scale: float = 100.0
     workers: int = 0
+
+    def deciding(self) -> dict[str, object]:
+        """What of it decides what comes of a run: not who prepares batches, nor how often states are written."""
+        return {name: value for name, value in asdict(self).items() if name not in ("workers", "save_seconds")}
 
 
 @dataclass(slots=True)

@@ -230,8 +230,8 @@ class _Run:
 
 
 _TOLD_APART = ("model", "pretrained", "words", "views", "plan", "judged", "device")
-_DECIDING_NOTHING = ("work", "out", "half", "workers", "save_seconds")
-"""Where states lie and how often they are written, who prepares batches, and how weights are kept in the end."""
+_DECIDING_NOTHING = ("work", "out", "half")
+"""Where states lie, and how weights are kept in the end."""
 
 
 def _deciding(task: Task) -> dict[str, object]:
@@ -248,7 +248,8 @@ def _deciding(task: Task) -> dict[str, object]:
     # Chances are drawn otherwise on other kinds of devices.
     facts: dict[str, object] = {"device": torch.device(task.device).type, "measure": judged and judged.measure}
     facts |= {name: hashlib.sha256(repr(one).encode()).hexdigest()[:16] if one else None for name, one in large.items()}
-    for part in (task, words, task.views, task.plan):
+    facts |= task.plan.deciding()
+    for part in (task, words, task.views):
         named = [one.name for one in fields(part) if one.name not in (*large, *_TOLD_APART, *_DECIDING_NOTHING)]
         facts |= {name: getattr(part, name) for name in named}
     return facts
