@@ -81,8 +81,8 @@ def vectors(model: Model, texts: tuple[str, ...] = CAPTIONS) -> Vectors:
 
 
 def test_a_run_goes_on_where_it_was_ended(whole: Task, tmp_path: Path) -> None:
-    """A run that is ended between two states and started again writes what one that was not has written, also where states
-    are written less often and another process prepares batches."""
+    """A run that is ended between two states and started again writes what one that was not has written, also where
+    states are written less often and another process prepares batches."""
     ended = replace(whole, work=tmp_path / "work", out=tmp_path / "called-otherwise")
 
     def end(said: str) -> None:
