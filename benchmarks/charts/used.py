@@ -20,7 +20,6 @@ OPEN = {
     "volume",
     "modelVolume",
     "settings",
-    "pods",
     "grpcAnnotations",
 }
 NAMED = {"pools", "builds", "commands"}  # maps with names of the user's own
@@ -39,9 +38,9 @@ def faults() -> list[str]:
     for values in releases():
         known |= {general for path in leaves(values) for general in _general(path)}
         found += unused(values)
-    found += [
-        f"{'.'.join(path)} is set by no release" for path in leaves(read(CHART / "values.yaml")) if path not in known
-    ]
+    for path in leaves(read(CHART / "values.yaml")):
+        if not any(way[: len(path)] == path for way in known):
+            found.append(f"{'.'.join(path)} is set by no release")
     return found
 
 
@@ -54,11 +53,10 @@ def unused(values: dict[str, Any]) -> list[str]:
 
 
 def leaves(values: Mapping[str, Any], before: Way = ()) -> Iterator[Way]:
-    """The paths of all values; those of the pods of all workloads one by one, and of settings as a whole."""
+    """The paths of all values, one by one but for settings and for maps whose names are not the chart's."""
     for name, value in values.items():
         path = (*before, name)
-        closed = name not in OPEN or path == ("pods",)
-        if isinstance(value, Mapping) and value and closed:
+        if isinstance(value, Mapping) and value and name not in OPEN:
             yield from leaves(value, path)
         else:
             yield path

@@ -13,8 +13,9 @@ QUESTIONS = watched("sightline_gateway_questions_total")
 REFUSED = watched("sightline_gateway_questions_total", 'code="RESOURCE_EXHAUSTED"')
 ASKED, ANSWERED = (watched(f"sightline_gateway_shards_{what}_total") for what in ("asked", "answered"))
 SERVED = watched("sightline_gateway_generation")
-# Those who export these know of no releases: the chart puts its own autoscalers' names there.
+# Those who export these know of no releases: the chart puts the names of its own autoscalers and Jobs there.
 SCALED = 'namespace=~".*", horizontalpodautoscaler=~".*sightline.*"'
+BUILDS = 'namespace=~".*", job_name=~".*sightline-indexer.*"'
 
 STATES = [
     Alert(
@@ -88,6 +89,13 @@ STATES = [
         "15m",
         "ticket",
         "{{ $labels.horizontalpodautoscaler }} has as many replicas as it may have",
+    ),
+    Alert(
+        "SightlineBuildFailed",
+        f'max by (namespace, job_name) (kube_job_failed{{{BUILDS}, condition="true"}}) > 0',
+        "1m",
+        "ticket",
+        "the Job {{ $labels.job_name }} of the indexer has failed; what was served before is served on",
     ),
 ]
 

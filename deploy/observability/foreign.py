@@ -3,6 +3,7 @@
 FOREIGN = {
     "kube_horizontalpodautoscaler_status_current_replicas": "kube-state-metrics",
     "kube_horizontalpodautoscaler_spec_max_replicas": "kube-state-metrics",
+    "kube_job_failed": "kube-state-metrics",
     "DCGM_FI_DEV_GPU_UTIL": "NVIDIA's DCGM exporter",
     "DCGM_FI_DEV_FB_USED": "NVIDIA's DCGM exporter",
     "DCGM_FI_DEV_FB_FREE": "NVIDIA's DCGM exporter",

@@ -58,6 +58,60 @@ def test_pools_take_from_the_block_what_they_do_not_say(rendered: Render) -> Non
     assert "Deployment/sightline-encoder-default" in rendered()
 
 
+def test_where_pods_run_is_said_as_a_whole(rendered: Render) -> None:
+    """A workload, or a pool, that says which nodes are its own is bound to no others; an empty map is all nodes."""
+    everywhere = {"nodeSelector": {"pool": "cpu"}, "affinity": {"nodeAffinity": {}}, "labels": {"team": "search"}}
+    own = {"nodeSelector": {"gpu": "a100"}, "affinity": {"podAffinity": {}}, "labels": {"tier": "model"}}
+    encoder = {"pods": own, "pools": {"a100": {}, "any": {"pods": {"nodeSelector": {}}}}}
+    objects = rendered(pods=everywhere, encoder=encoder)
+
+    def placed(name: str) -> tuple[Any, Any]:
+        pod = objects[f"Deployment/sightline-{name}"]["spec"]["template"]["spec"]
+        return pod.get("nodeSelector"), pod["affinity"]
+
+    assert placed("gateway") == (everywhere["nodeSelector"], everywhere["affinity"])
+    assert placed("encoder-a100") == (own["nodeSelector"], own["affinity"])
+    assert placed("encoder-any") == (None, own["affinity"])
+    labels = objects["Deployment/sightline-encoder-a100"]["spec"]["template"]["metadata"]["labels"]
+    assert labels.items() >= {"team": "search", "tier": "model"}.items()
+
+
+def test_idle_nodes_may_be_taken_away(rendered: Render) -> None:
+    """No pod that serves keeps its node for what lies in its volumes, unless values say so."""
+    name = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+    objects = rendered(searcher={"pods": {"annotations": {name: "false"}}})
+    said = {
+        one: made["spec"]["template"]["metadata"]["annotations"][name]
+        for one, made in objects.items()
+        if one.startswith("Deployment/")
+    }
+    assert said.pop("Deployment/sightline-searcher-0") == "false"
+    assert set(said.values()) == {"true"}
+    assert "Deployment/sightline-redis" in said
+
+
+def test_originals_are_looked_for_where_the_store_is(rendered: Render) -> None:
+    """The page that shows originals in a bucket is told the bucket's address, with keys or by a role."""
+    store = {"url": "s3://bucket/index", "env": {"AWS_ENDPOINT_URL": "http://store:7070"}}
+    web = {"settings": {"originals": "s3://bucket/pictures"}}
+    for given, told in ((web, True), ({**web, "originalsSecret": "keys"}, True), ({}, False)):
+        page = env(rendered(store=store, web=given)["Deployment/sightline-web"])
+        assert ("AWS_ENDPOINT_URL" in page) == told
+
+
+def test_an_ingress_may_have_a_certificate_of_its_own(rendered: Render) -> None:
+    """The gateways' Ingress shows the page's certificate, or its own where that is named."""
+    hosts = {"web": {"host": "a.example"}, "grpc": {"host": "b.example"}}
+
+    def shown(**ingress: Any) -> list[str]:
+        objects = rendered(expose={**hosts, "ingress": {"enabled": True, **ingress}})
+        made = [objects[f"Ingress/sightline-{name}"]["spec"]["tls"] for name in ("web", "gateway")]
+        return [one["secretName"] for (one,) in made]
+
+    assert shown(tlsSecret="both") == ["both", "both"]
+    assert shown(tlsSecret="page", grpcTlsSecret="calls") == ["page", "calls"]
+
+
 def test_images(rendered: Render) -> None:
     """An image is the registry's, by service and version; a workload may have its own, by digest too."""
 
@@ -202,6 +256,14 @@ def test_a_build_by_schedule(rendered: Render) -> None:
     assert not jobs(rendered, **build(schedule="0 3 * * *"))
 
 
+def test_jobs_are_annotated_for_whoever_applies_them(rendered: Render) -> None:
+    """A tool that applies rendered charts by itself can be told what to do about Jobs, which nobody can change."""
+    replace = {"argocd.argoproj.io/sync-options": "Force=true,Replace=true"}
+    made = jobs(rendered, indexer={"builds": {"photos": BUILD}, "commands": BACK, "annotations": replace})
+    assert len(made) == 3
+    assert all(one["metadata"]["annotations"].items() >= replace.items() for one in made.values())
+
+
 def test_a_command_is_run_once(rendered: Render) -> None:
     """Any command of the indexer is a Job by the name that it is given, with the store and the searchers at hand."""
     ((name, one),) = jobs(rendered, indexer={"commands": BACK}).items()
@@ -248,6 +310,18 @@ def test_mutual_tls(rendered: Render) -> None:
         assert {"name": "tls", "secret": {"secretName": secret}} in volumes
 
 
+def test_a_secret_of_ones_own_is_left_alone(rendered: Render) -> None:
+    """cert-manager makes the page's certificate, unless the page is given one: then nobody writes over that."""
+    made = {"enabled": True, "certManager": {"enabled": True, "issuer": {"name": "ca"}}}
+
+    def written(**tls: Any) -> list[str]:
+        objects = rendered(tls={**made, **tls})
+        return [one["spec"]["secretName"] for name, one in objects.items() if name.startswith("Certificate/")]
+
+    assert written() == ["sightline-gateway-tls", "sightline-web-tls"]
+    assert written(webSecret="my-own") == ["sightline-gateway-tls"]
+
+
 @pytest.mark.parametrize(("asked", "cores"), [("500m", "1"), ("1500m", "2"), ("4", "4"), (2, "2"), ("0.5", "1")])
 def test_an_encoder_has_a_thread_a_core_that_it_asks_for(rendered: Render, asked: str | int, cores: str) -> None:
     """A pod sees all cores of its node, and would start a thread for each."""
@@ -274,7 +348,7 @@ def test_rules_are_about_their_release_alone(rendered: Render) -> None:
     assert sources["release"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_instance"]
     for rule in rules(rendered):
         selectors = re.findall(r"\b(?:\w+:)?sightline_[a-z_]+(?::\w+)?(.{0,40})", rule["expr"])
-        assert selectors or rule["alert"] == "SightlineScaledToTheMost"
+        assert selectors or rule["alert"] in ("SightlineScaledToTheMost", "SightlineBuildFailed")
         assert all(one.startswith('{namespace="search", release="shop"') for one in selectors), rule
         assert "record" in rule or rule["labels"].items() >= {"namespace": "search", "release": "shop"}.items()
 
@@ -295,6 +369,21 @@ def test_an_alert_knows_the_autoscalers_of_its_release_by_name(rendered: Render,
     assert len(scalers) == 5
     assert [name for name in scalers if not re.fullmatch(pattern, name)] == []
     others = ("sightline-gateway", "shop-2-sightline-gateway", f"{given or 'shop-sightline'}-encoder-gateway", "web")
+    assert [name for name in others if re.fullmatch(pattern, name)] == []
+
+
+@pytest.mark.parametrize("given", ["", "lights", "a-name-of-forty-letters-and-no-more-is-k"])
+def test_an_alert_knows_the_builds_of_its_release_by_name(rendered: Render, given: str) -> None:
+    """Whatever a release is called, the alert on failed builds is about all Jobs of its indexer, and no other's."""
+    indexer = {"builds": {"photos": BUILD, "new": {**BUILD, "schedule": "@daily"}}, "commands": BACK}
+    values: dict[str, Any] = {"indexer": indexer, "fullnameOverride": given}
+    (alert,) = (one for one in rules(rendered, **values) if one.get("alert") == "SightlineBuildFailed")
+    (pattern,) = re.findall(r'job_name=~"([^"]+)"', alert["expr"])
+    assert 'namespace="search"' in alert["expr"]
+    made = [name.split("/")[1] for name in rendered("shop", **values) if re.match("(Cron)?Job/", name)]
+    assert len(made) == 4
+    assert [name for name in made if not re.fullmatch(pattern, name)] == []
+    others = ("another-indexer-photos-build-1", "shop-2-sightline-indexer-photos-build-1")
     assert [name for name in others if re.fullmatch(pattern, name)] == []
 
 

@@ -58,6 +58,9 @@
 {{- if and (or $expose.ingress.enabled $expose.gatewayApi.enabled) (not $expose.web.host) (not $expose.grpc.host) -}}
 {{- fail "expose.web.host: say by which name the page is reached, or the gateways (expose.grpc.host)" -}}
 {{- end -}}
+{{- if and $expose.web.host (eq $expose.web.host $expose.grpc.host) -}}
+{{- fail (printf "expose.grpc.host: %s is the page's name; the gateways need one of their own" $expose.grpc.host) -}}
+{{- end -}}
 {{- if and $expose.web.host (not $v.web.enabled) -}}
 {{- fail "expose.web.host: there is no page (web.enabled)" -}}
 {{- end -}}
@@ -126,7 +129,7 @@
 
 {{/* A variable twice is a conflict, or the last of two, by how it is applied. */}}
 {{- define "sightline.checkVariable" -}}
-{{- if has .variable (list "HOME" "OMP_NUM_THREADS" "HF_HUB_OFFLINE" "JOB_COMPLETION_INDEX" "JOB_NAME") -}}
+{{- if has .variable (list "HOME" "HF_HOME" "HF_HUB_OFFLINE" "JOB_COMPLETION_INDEX" "JOB_NAME" "OMP_NUM_THREADS" "REDIS_PASSWORD" "TORCHINDUCTOR_CACHE_DIR" "TRITON_CACHE_DIR" "XDG_CACHE_HOME") -}}
 {{- fail (printf "%s: the chart says that itself" .where) -}}
 {{- end -}}
 {{- end -}}

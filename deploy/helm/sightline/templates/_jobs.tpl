@@ -139,6 +139,7 @@ metadata:
     {{- include "sightline.labels" (include "sightline.indexerContext" . | fromJson | merge (dict "root" .root)) | nindent 4 }}
   annotations:
     sightline.dev/made-as: {{ $spec | quote }}
+    {{- with .root.Values.indexer.annotations }}{{ toYaml . | nindent 4 }}{{ end }}
 spec:
   {{- $spec | fromJson | toYaml | nindent 2 }}
 {{- end -}}

@@ -59,12 +59,13 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end -}}
 {{- end -}}
 
-{{/* One map laid over another, as Helm lays values over those of a chart; as JSON. (dict "base" … "over" …) */}}
+{{/* One map laid over another, as Helm lays values over those of a chart, but where pods may run is said as a whole; as
+     JSON. (dict "base" … "over" …) */}}
 {{- define "sightline.over" -}}
 {{- $merged := dict -}}
 {{- range $key, $value := .base }}{{- $_ := set $merged $key $value -}}{{- end -}}
 {{- range $key, $value := .over -}}
-{{- if and (kindIs "map" $value) (kindIs "map" (get $merged $key)) -}}
+{{- if and (kindIs "map" $value) (kindIs "map" (get $merged $key)) (not (has $key (list "nodeSelector" "affinity"))) -}}
 {{- $_ := set $merged $key (include "sightline.over" (dict "base" (get $merged $key) "over" $value) | fromJson) -}}
 {{- else -}}
 {{- $_ := set $merged $key $value -}}

@@ -120,7 +120,7 @@
 - name: SIGHTLINE_GATEWAY_KEY
   valueFrom: {secretKeyRef: {name: {{ . | quote }}, key: key}}
 {{- end }}
-{{- if .Values.web.originalsSecret }}
+{{- if or .Values.web.originalsSecret .Values.web.settings.originals }}
 {{- include "sightline.variables" .Values.store.env }}
 {{- end }}
 {{- end -}}

@@ -34,9 +34,8 @@ spec:
         {{- include "sightline.podLabels" . | nindent 8 }}
         sightline.dev/metrics: "true"
         {{- with $pods.labels }}{{ toYaml . | nindent 8 }}{{ end }}
-      {{- with $pods.annotations }}
-      annotations: {{- toYaml . | nindent 8 }}
-      {{- end }}
+      annotations:
+        {{- include "sightline.podAnnotations" $pods | nindent 8 }}
     spec:
       {{- include "sightline.placement" (dict "pods" $pods "context" .) | nindent 6 }}
       # What processes take to drain, and a little more.
@@ -65,6 +64,11 @@ spec:
         - {name: tmp, emptyDir: {sizeLimit: 256Mi}}
         {{- with .volumes | default "" | trim }}{{- . | nindent 8 }}{{ end }}
         {{- with $pods.volumes }}{{ toYaml . | nindent 8 }}{{ end }}
+{{- end -}}
+
+{{/* What lies in volumes of these pods may be lost: who takes idle nodes away should not keep them for its sake. */}}
+{{- define "sightline.podAnnotations" -}}
+{{- merge (dict) .annotations (dict "cluster-autoscaler.kubernetes.io/safe-to-evict" "true") | toYaml -}}
 {{- end -}}
 
 {{/* All of a pod that says where it runs and as whom. (dict "pods" … "context" …) */}}

@@ -6,12 +6,15 @@
 {{- $pools := include "sightline.pools" . | fromJson | keys | sortAlpha | join "|" -}}
 {{- $scaled := printf "(keda-hpa-)?%s-(gateway|web|searcher-[0-9]+|encoder-(%s))" (include "sightline.fullname" .) $pools -}}
 {{- $scalers := printf "namespace=%q, horizontalpodautoscaler=~%q" .Release.Namespace $scaled -}}
+{{- $builds := printf "%s-indexer" (include "sightline.fullname" .) | trunc 30 | trimSuffix "-" -}}
+{{- $jobs := printf "namespace=%q, job_name=~%q" .Release.Namespace (printf "%s.*" $builds) -}}
 {{- $groups := list -}}
 {{- range $file, $_ := .Files.Glob "rules/*.yaml" -}}
 {{- range $group := ($.Files.Get $file | fromYaml).groups -}}
 {{- range $rule := $group.rules -}}
 {{- $expr := $rule.expr | replace `namespace=~".*", release=~".*"` $watched -}}
-{{- $_ := set $rule "expr" ($expr | replace `namespace=~".*", horizontalpodautoscaler=~".*sightline.*"` $scalers) -}}
+{{- $expr = $expr | replace `namespace=~".*", horizontalpodautoscaler=~".*sightline.*"` $scalers -}}
+{{- $_ := set $rule "expr" ($expr | replace `namespace=~".*", job_name=~".*sightline-indexer.*"` $jobs) -}}
 {{- if $rule.alert -}}
 {{- $_ := set $rule "labels" (merge $rule.labels $release) -}}
 {{- $link := $rule.annotations.runbook_url | replace "docs/operations.md" $.Values.monitoring.rules.runbookUrl -}}
