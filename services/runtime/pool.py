@@ -76,6 +76,7 @@ class Member(Generic[B]):
     up: bool = False
     misses: int = 0
     outstanding: int = 0
+    asked: float = field(default_factory=random.random)  # when last, counted in calls of the pool; below 1 never yet
     prompt: asyncio.Event = field(default_factory=asyncio.Event)  # set to probe at once
     probing: asyncio.Task[None] | None = None
     leaving: asyncio.Task[None] | None = None  # while its name does not have its address
@@ -112,6 +113,7 @@ class Pool(Generic[B]):
         self._unresolved: set[str] = set()  # targets of which the name server has said nothing
         self._closing: set[asyncio.Task[None]] = set()
         self._resolving: asyncio.Task[None] | None = None
+        self._calls = 0
 
     async def start(self) -> None:
         """Resolves the names and probes every replica, until each has answered or refused, or was silent too often.
@@ -160,7 +162,7 @@ class Pool(Generic[B]):
         where: Callable[[B], bool] = lambda _: True,
         whom: str = "",
     ) -> T:
-        """Asks the least busy replica, and the next where it fails.
+        """Asks the least busy replica, of several the one that was asked longest ago, and the next where it fails.
 
         While another is left to ask, a replica has half of the remaining time, so that one that hangs cannot use up
         the deadline.
@@ -182,9 +184,11 @@ class Pool(Generic[B]):
         while able := [m for m in self._members.values() if m.up and m not in tried and where(m.backend)]:
             if tried:
                 self._metrics.moved_on(slow=isinstance(last, DeadlineExceeded))
-            member = min(_preferred(able), key=lambda m: (m.outstanding, random.random()))
+            member = min(_preferred(able), key=lambda m: (m.outstanding, m.asked))
             now = loop.time()
             limit = deadline if len(able) == 1 else now + (deadline - now) / 2
+            self._calls += 1
+            member.asked = self._calls
             member.outstanding += 1
             try:
                 return await ask(member.backend, limit)

@@ -172,6 +172,13 @@ async def test_the_least_busy_replica_is_asked(replicas: tuple[Replica, Replica]
     await asyncio.gather(*asking)
 
 
+async def test_idle_replicas_take_turns(replicas: tuple[Replica, Replica], pool: Pool[Echo]) -> None:
+    """Of replicas that are equally busy the one is asked that was asked longest ago."""
+    first, *others = [await ask(pool) for _ in range(7)]
+    assert [first, *others] == [first, others[0]] * 3 + [first]
+    assert {first, others[0]} == {"a", "b"}
+
+
 async def test_what_a_replica_leaves_unanswered_another_answers(
     replicas: tuple[Replica, Replica], pool: Pool[Echo]
 ) -> None:
